@@ -1,0 +1,55 @@
+# Needs Python 3.11 to 3.13 and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Compiled bytecode halves the start of every command; some machines switch it off.
+unexport PYTHONDONTWRITEBYTECODE
+# Usage statistics stay off, also for the tools a developer calls by hand from here.
+export DO_NOT_TRACK := 1
+
+.PHONY: help setup run ui test test-unit lint lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/uv.stamp: requirements/uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + "; name another with make PYTHON=python3.12 ...") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	@touch $@
+
+$(VENV)/run.stamp: requirements/run.lock pyproject.toml | $(VENV)/uv.stamp
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/run.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.lock $(VENV)/run.stamp
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.lock
+	@touch $@
+
+setup: $(VENV)/run.stamp ## install the pinned packages into .venv
+
+run: setup ## run the pipeline over data/landing
+	@$(BIN)/podcast run
+
+ui: setup ## Prefect server, worker, deployments and the site on 127.0.0.1; Ctrl-C stops all
+	@$(BIN)/podcast ui
+
+test: $(VENV)/dev.stamp ## lint, types and all tests
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest
+
+test-unit: $(VENV)/dev.stamp ## the fast tests only
+	@$(BIN)/pytest tests/unit
+
+lint: $(VENV)/dev.stamp ## ruff, mypy and the import rules
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
+	@for name in run dev; do \
+	  $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header \
+	    --python-version 3.11 $$( [ $$name = dev ] && echo --group dev ) pyproject.toml -o requirements/$$name.lock; done
+
+clean: ## remove .venv and everything the pipeline made
+	@rm -rf $(VENV) data/warehouse data/quarantine data/site
