@@ -1,0 +1,115 @@
+{#- What engines write differently: one macro each, dispatched by adapter. -#}
+
+{#- Text without Unicode white space (the 25 characters with the property White_Space) on both ends. -#}
+{% macro trim_unicode(text) -%}
+    {{ return(adapter.dispatch("trim_unicode", "podcast")(text)) }}
+{%- endmacro %}
+
+{% macro duckdb__trim_unicode(text) -%}
+    {%- set code_points = [9, 10, 11, 12, 13, 32, 133, 160, 5760] + range(8192, 8203) | list + [8232, 8233, 8239, 8287, 12288] -%}
+    trim({{ text }}, {% for code_point in code_points %}chr({{ code_point }}){{ " || " if not loop.last }}{% endfor %})
+{%- endmacro %}
+
+
+{#- Whether the whole text matches a pattern (RE2 notation). -#}
+{% macro matches(text, pattern) -%}
+    {{ return(adapter.dispatch("matches", "podcast")(text, pattern)) }}
+{%- endmacro %}
+
+{% macro duckdb__matches(text, pattern) -%}
+    regexp_full_match({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+
+{#- An array of the texts that are not null, in their order. -#}
+{% macro array_of_present(expressions) -%}
+    {{ return(adapter.dispatch("array_of_present", "podcast")(expressions)) }}
+{%- endmacro %}
+
+{% macro duckdb__array_of_present(expressions) -%}
+    list_filter(
+        [
+            {{ expressions | join(",\n            ") }}
+        ],
+        lambda code: code is not null
+    )
+{%- endmacro %}
+
+
+{% macro array_contains(array, element) -%}
+    {{ return(adapter.dispatch("array_contains", "podcast")(array, element)) }}
+{%- endmacro %}
+
+{% macro duckdb__array_contains(array, element) -%}
+    list_contains({{ array }}, {{ element }})
+{%- endmacro %}
+
+
+{% macro array_length(array) -%}
+    {{ return(adapter.dispatch("array_length", "podcast")(array)) }}
+{%- endmacro %}
+
+{% macro duckdb__array_length(array) -%}
+    len({{ array }})
+{%- endmacro %}
+
+
+{#- 128 bits of a text as 32 hexadecimal digits. -#}
+{% macro hash_text(text) -%}
+    {{ return(adapter.dispatch("hash_text", "podcast")(text)) }}
+{%- endmacro %}
+
+{% macro duckdb__hash_text(text) -%}
+    md5({{ text }})
+{%- endmacro %}
+
+
+{#- 64 bits of a text as a whole number: a join key that is cheap to compare, never an identity by itself. -#}
+{% macro hash_number(text) -%}
+    {{ return(adapter.dispatch("hash_number", "podcast")(text)) }}
+{%- endmacro %}
+
+{% macro duckdb__hash_number(text) -%}
+    md5_number_lower({{ text }})
+{%- endmacro %}
+
+
+{#- Microseconds since 1970 of a timestamp in UTC. -#}
+{% macro epoch_microseconds(timestamp) -%}
+    {{ return(adapter.dispatch("epoch_microseconds", "podcast")(timestamp)) }}
+{%- endmacro %}
+
+{% macro duckdb__epoch_microseconds(timestamp) -%}
+    epoch_us({{ timestamp }})
+{%- endmacro %}
+
+
+{% macro add_minutes(timestamp, minutes) -%}
+    {{ return(adapter.dispatch("add_minutes", "podcast")(timestamp, minutes)) }}
+{%- endmacro %}
+
+{% macro duckdb__add_minutes(timestamp, minutes) -%}
+    ({{ timestamp }} + to_minutes({{ minutes }}))
+{%- endmacro %}
+
+
+{% macro add_days(date, days) -%}
+    {{ return(adapter.dispatch("add_days", "podcast")(date, days)) }}
+{%- endmacro %}
+
+{% macro duckdb__add_days(date, days) -%}
+    cast({{ date }} + to_days({{ days }}) as date)
+{%- endmacro %}
+
+
+{#- The number that a text of digits with an optional sign and `.0` tail says; beyond 64 bits, one of 18 digits. -#}
+{% macro whole_number(text) -%}
+    {{ return(adapter.dispatch("whole_number", "podcast")(text)) }}
+{%- endmacro %}
+
+{% macro duckdb__whole_number(text) -%}
+    coalesce(
+        try_cast(split_part({{ text }}, '.', 1) as bigint),
+        case when {{ text }} like '-%' then -999999999999999999 else 999999999999999999 end
+    )
+{%- endmacro %}

@@ -1,0 +1,25 @@
+{#-
+    How a run replaces what its batches touch, and nothing else. dbt finds a strategy by the name
+    get_incremental_<strategy>_sql; the deletes are portable SQL.
+-#}
+
+{#- Rows of the batches this run works on leave, whatever has become of the batch; the model gives those that stay. -#}
+{% macro get_incremental_replace_pending_batches_sql(arg_dict) -%}
+    delete from {{ arg_dict["target_relation"] }}
+    where batch_id in (select batch_id from {{ ref("pending_batches") }});
+    {{ _insert_new_rows(arg_dict) }}
+{%- endmacro %}
+
+{#- Rows of the keys this run's batches touch leave; the model gives the rows that hold these keys now. -#}
+{% macro get_incremental_replace_touched_keys_sql(arg_dict) -%}
+    delete from {{ arg_dict["target_relation"] }}
+    where key_hash in (select key_hash from {{ ref("touched_keys") }})
+        and interaction_id in (select interaction_id from {{ ref("touched_keys") }});
+    {{ _insert_new_rows(arg_dict) }}
+{%- endmacro %}
+
+{% macro _insert_new_rows(arg_dict) -%}
+    {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
+    insert into {{ arg_dict["target_relation"] }} ({{ columns }})
+    select {{ columns }} from {{ arg_dict["temp_relation"] }}
+{%- endmacro %}

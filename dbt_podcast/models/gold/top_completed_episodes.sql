@@ -1,0 +1,60 @@
+-- grain: one episode, at most ten
+with
+
+facts as (
+
+    select * from {{ ref("fact_user_interactions") }}
+
+),
+
+dim_episodes as (
+
+    select * from {{ ref("dim_episodes") }}
+
+),
+
+analysis_window as (
+
+    select
+        {% if var("analysis_end_date") %}
+        cast('{{ var("analysis_end_date") }}' as date) as end_date
+        {% else %}
+        {{ add_days("max(event_date)", 1) }} as end_date
+        {% endif %}
+    from facts
+
+),
+
+completions as (
+
+    select
+        facts.episode_id,
+        count(*) as completion_count
+    from facts
+    cross join analysis_window
+    where facts.event_type = 'complete'
+        and facts.event_date >= {{ add_days("analysis_window.end_date", "-" ~ var("window_days")) }}
+        and facts.event_date < analysis_window.end_date
+    group by facts.episode_id
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (order by completion_count desc, episode_id) as place
+    from completions
+
+)
+
+select
+    ranked.episode_id,
+    dim_episodes.title,
+    dim_episodes.podcast_id,
+    ranked.completion_count
+from ranked
+inner join dim_episodes
+    on ranked.episode_id = dim_episodes.episode_id
+where ranked.place <= 10
+order by ranked.place

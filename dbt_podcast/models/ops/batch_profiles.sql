@@ -1,0 +1,85 @@
+-- grain: one batch attempt
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_pending_batches",
+    on_schema_change="append_new_columns",
+    tags=["silver"],
+) }}
+-- depends_on: {{ ref("pending_batches") }}
+
+with
+
+validation_profiles as (
+
+    select * from {{ ref("validation_profiles") }}
+
+),
+
+pending_batches as (
+
+    select * from {{ ref("pending_batches") }}
+
+),
+
+validated_events as (
+
+    select * from {{ ref("validated_events") }}
+    where is_valid
+
+),
+
+pending_keys as (
+
+    select distinct
+        pending_batches.batch_id,
+        pending_batches.filename,
+        validated_events.key_hash,
+        validated_events.event_at,
+        pending_batches.load_at
+    from validated_events
+    inner join pending_batches
+        on validated_events.batch_id = pending_batches.batch_id
+        and validated_events.load_at = pending_batches.load_at
+
+),
+
+earlier as (
+
+    select
+        pending_keys.batch_id,
+        count(distinct pending_keys.key_hash) as duplicates_of_earlier_rows
+    from pending_keys
+    inner join validated_events
+        on pending_keys.key_hash = validated_events.key_hash
+        and pending_keys.event_at = validated_events.event_at
+    where validated_events.load_at < pending_keys.load_at
+        or (validated_events.load_at = pending_keys.load_at and validated_events.filename < pending_keys.filename)
+    group by pending_keys.batch_id
+
+)
+
+select
+    validation_profiles.batch_id,
+
+    validation_profiles.lines,
+    validation_profiles.malformed,
+    validation_profiles.invalid,
+    validation_profiles.valid,
+    {%- for code in validation_codes() %}
+    validation_profiles.{{ code }},
+    {%- endfor %}
+    validation_profiles.valid - validation_profiles.distinct_keys as duplicates_within_batch,
+    coalesce(earlier.duplicates_of_earlier_rows, 0) as duplicates_of_earlier_rows,
+    validation_profiles.unknown_users,
+    validation_profiles.unknown_episodes,
+    validation_profiles.unknown_rows,
+    validation_profiles.rows_with_further_keys,
+    validation_profiles.invalid_share,
+    validation_profiles.unknown_share,
+
+    validation_profiles.first_event_at,
+    validation_profiles.last_event_at,
+    validation_profiles.load_at
+from validation_profiles
+left join earlier
+    on validation_profiles.batch_id = earlier.batch_id

@@ -1,0 +1,14 @@
+-- grain: one fact whose key this run touched
+{{ config(tags=["gold"]) }}
+
+select
+    facts.*,
+    dim_users.user_id is not null as has_user,
+    dim_episodes.episode_id is not null as has_episode
+from {{ ref("fact_user_interactions") }} as facts
+left join {{ ref("dim_users") }} as dim_users
+    on facts.user_id = dim_users.user_id
+left join {{ ref("dim_episodes") }} as dim_episodes
+    on facts.episode_id = dim_episodes.episode_id
+where facts.key_hash in (select key_hash from {{ ref("touched_keys") }})
+    and facts.interaction_id in (select interaction_id from {{ ref("touched_keys") }})

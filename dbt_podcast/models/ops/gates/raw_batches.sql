@@ -1,0 +1,45 @@
+-- grain: one batch that the raw gate judges
+{{ config(tags=["raw"]) }}
+
+with
+
+pending_batches as (
+
+    select * from {{ ref("pending_batches") }}
+    where is_judged
+
+),
+
+raw_events as (
+
+    select * from {{ source("bronze", "raw_events") }}
+
+),
+
+counted as (
+
+    select
+        pending_batches.batch_id,
+        count(*) as lines,
+        count(distinct raw_events.line_number) as distinct_lines,
+        count(*) filter (where raw_events.is_malformed) as malformed
+    from pending_batches
+    inner join raw_events
+        on pending_batches.batch_id = raw_events.batch_id
+        and pending_batches.load_at = raw_events.load_at
+    group by pending_batches.batch_id
+
+)
+
+select
+    pending_batches.batch_id,
+
+    pending_batches.row_count as ledger_lines,
+    coalesce(counted.lines, 0) as lines,
+    coalesce(counted.distinct_lines, 0) as distinct_lines,
+    coalesce(counted.malformed, 0) as malformed,
+    coalesce(counted.malformed / nullif(counted.lines, 0), 0) as malformed_share,
+    cast(pending_batches.is_mutation as integer) as changed_published_files
+from pending_batches
+left join counted
+    on pending_batches.batch_id = counted.batch_id

@@ -1,0 +1,98 @@
+-- grain: one batch attempt that this run works on
+{{ config(materialized="table", tags=["bronze"]) }}
+
+with
+
+pending_batches as (
+
+    select * from {{ ref("pending_batches") }}
+
+),
+
+users as (
+
+    select * from {{ ref("users") }}
+
+),
+
+episodes as (
+
+    select * from {{ ref("episodes") }}
+
+),
+
+-- rows of batches that are held back are no longer (or never were) among the validated ones
+pending_rows as (
+
+    select validated_events.*
+    from {{ ref("validated_events") }} as validated_events
+    inner join pending_batches
+        on validated_events.batch_id = pending_batches.batch_id
+        and validated_events.load_at = pending_batches.load_at
+    where pending_batches.is_accepted
+
+    union all
+
+    select classified_events.*
+    from {{ ref("classified_events") }} as classified_events
+    inner join pending_batches
+        on classified_events.batch_id = pending_batches.batch_id
+        and classified_events.load_at = pending_batches.load_at
+    where not pending_batches.is_accepted
+
+),
+
+checked_rows as (
+
+    select
+        pending_rows.*,
+        pending_rows.is_valid and users.user_id is null as is_unknown_user,
+        pending_rows.is_valid and episodes.episode_id is null as is_unknown_episode
+    from pending_rows
+    left join users
+        on pending_rows.is_valid
+        and {{ trim_unicode("pending_rows.user_id") }} = users.user_id
+    left join episodes
+        on pending_rows.is_valid
+        and {{ trim_unicode("pending_rows.episode_id") }} = episodes.episode_id
+
+),
+
+counted as (
+
+    select
+        batch_id,
+        count(*) as lines,
+        count(*) filter (where is_malformed) as malformed,
+        count(*) filter (where not is_valid) as invalid,
+        count(*) filter (where is_valid) as valid,
+        {%- for code in validation_codes() %}
+        count(*) filter (where {{ array_contains("validation_errors", "'" ~ code ~ "'") }}) as {{ code }},
+        {%- endfor %}
+        count(distinct key_hash) as distinct_keys,
+        count(*) filter (where is_unknown_user) as unknown_users,
+        count(*) filter (where is_unknown_episode) as unknown_episodes,
+        count(*) filter (where is_unknown_user or is_unknown_episode) as unknown_rows,
+        count(*) filter (where has_further_keys) as rows_with_further_keys,
+        min(event_at) filter (where is_valid) as first_event_at,
+        max(event_at) filter (where is_valid) as last_event_at
+    from checked_rows
+    group by batch_id
+
+)
+
+select
+    pending_batches.batch_id,
+    pending_batches.is_judged,
+    {%- for count in ["lines", "malformed", "invalid", "valid"] + validation_codes() + ["distinct_keys", "unknown_users", "unknown_episodes", "unknown_rows", "rows_with_further_keys"] %}
+    coalesce(counted.{{ count }}, 0) as {{ count }},
+    {%- endfor %}
+    pending_batches.row_count as ledger_lines,
+    counted.invalid / nullif(counted.lines, 0) as invalid_share,
+    counted.unknown_rows / nullif(counted.valid, 0) as unknown_share,
+    counted.first_event_at,
+    counted.last_event_at,
+    pending_batches.load_at
+from pending_batches
+left join counted
+    on pending_batches.batch_id = counted.batch_id
