@@ -1,0 +1,305 @@
+"""One gate -> one verdict: the only module that knows Great Expectations.
+
+A gate is a checkpoint over up to three suites of `expectations/`: one judges the batches of the run by
+their profiles, one the rows of the run, and at the last gate one the accounting of the whole warehouse.
+A failed expectation is an outcome; an exception, a missing suite, an expectation that was not evaluated
+or a table without the rows it has to have is a broken gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.domain import ExpectationResult, Gate, Severity, Verdict
+from flows.errors import BrokenGateError
+from flows.gx_context import load_suites, open_context
+from flows.settings import Settings
+from flows.warehouse import connect
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+RESULT_FORMAT = {
+    "result_format": "BASIC",
+    # Counts only: no value from the data may reach a result, a page or a log.
+    "partial_unexpected_count": 0,
+    "include_unexpected_rows": False,
+    # With the query that selects the failing rows, which names the batches to blame in the engine.
+    "unexpected_index_column_names": ["batch_id"],
+    "return_unexpected_index_query": True,
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a gate has to find, counted without looking at what it looks at."""
+
+    batches: int
+    rows: int
+    min_rows: int
+
+
+def validate(settings: Settings, gate: Gate, *, run_id: str) -> Verdict:
+    """Run the gate's checkpoint over what this run built.
+
+    Raises `BrokenGateError` when the gate could not judge.
+    """
+    with connect(settings) as connection:  # stays open: the file is not opened anew for each query
+        expected = _expected(connection, gate)
+        suites = _suites_to_run(gate, expected)
+        if not suites:
+            return Verdict(gate, ())
+        outcome = _run_checkpoint(settings, gate, suites, expected, run_id=run_id)
+        return _verdict(connection, gate, outcome, expected)
+
+
+def _expected(connection: duckdb.DuckDBPyConnection, gate: Gate) -> Expected:
+    """Batches to judge, rows to find exactly (first two gates), and rows to find at least (last two)."""
+    judged = "is_judged" if gate is Gate.RAW else "is_accepted"
+    batches, rows = _one_row(
+        connection,
+        f"""
+        select count(*) filter (where is_judged), coalesce(sum(row_count) filter (where {judged}), 0)
+        from ops.pending_batches
+        """,
+    )
+    min_rows = 0
+    if gate in (Gate.CLEANSED, Gate.GOLD):
+        (min_rows,) = _one_row(
+            connection,
+            """
+            select coalesce(max(validation_profiles.distinct_keys), 0)
+            from ops.validation_profiles
+            inner join ops.pending_batches on validation_profiles.batch_id = pending_batches.batch_id
+            where pending_batches.is_accepted
+            """,
+        )
+    return Expected(int(batches), int(rows), int(min_rows))
+
+
+def _one_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    row = connection.execute(sql).fetchone()
+    if row is None:
+        raise BrokenGateError(f"A query that has to give one row gave none: {sql}")
+    return row
+
+
+def _suites_to_run(gate: Gate, expected: Expected) -> list[dict[str, Any]]:
+    """Without a batch to judge or a row to find there is nothing that a suite on these could say."""
+    counts = {"batches": expected.batches, "rows": expected.rows if gate in (Gate.RAW, Gate.VALIDATED) else expected.min_rows}
+    return [s for s in load_suites(gate) if counts.get(s["meta"]["judges"], 1)]
+
+
+def _run_checkpoint(
+    settings: Settings, gate: Gate, suites: list[dict[str, Any]], expected: Expected, *, run_id: str
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each suite with the results of its expectations, as the library gives them."""
+    import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
+
+    context = open_context(settings)
+    source = context.data_sources.add_sql(
+        name="warehouse", connection_string=_connection_string(settings.warehouse_path), create_temp_table=False
+    )
+    try:
+        definitions = [_validation_definition(context, source, suite) for suite in suites]
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(
+                name=gate,
+                validation_definitions=definitions,
+                result_format=RESULT_FORMAT,
+            )
+        )
+        outcome = checkpoint.run(
+            expectation_parameters=_parameters(settings, expected),
+            run_id=RunIdentifier(run_name=run_id),
+        )
+    except Exception as error:
+        raise BrokenGateError(
+            f"Gate {gate} could not judge: {type(error).__name__}: {error}. Nothing was published."
+        ) from error
+    by_suite = {result.suite_name: result for result in outcome.run_results.values()}
+    return [(suite, [r.to_json_dict() for r in by_suite[suite["name"]].results]) for suite in suites]
+
+
+def _connection_string(path: Path) -> Any:  # noqa: ANN401 - a SQLAlchemy URL
+    from sqlalchemy import URL
+
+    return URL.create("duckdb+pipeline", database=str(path)).render_as_string(hide_password=False)
+
+
+def _validation_definition(context: Any, source: Any, suite: dict[str, Any]) -> Any:  # noqa: ANN401
+    import great_expectations as gx
+
+    table = source.add_table_asset(name=suite["name"], table_name=suite["meta"]["table"], schema_name="ops")
+    return context.validation_definitions.add(
+        gx.ValidationDefinition(
+            name=suite["name"],
+            data=table.add_batch_definition_whole_table(suite["meta"]["judges"]),
+            suite=context.suites.add(gx.ExpectationSuite(**suite)),
+        )
+    )
+
+
+def _parameters(settings: Settings, expected: Expected) -> dict[str, float]:
+    """What the suites call by `$PARAMETER`: the thresholds, and what has to be found."""
+    return {
+        **settings.thresholds(),
+        "expected_batches": expected.batches,
+        "expected_rows": expected.rows,
+        "min_rows": expected.min_rows,
+        "one": 1,
+    }
+
+
+def _verdict(
+    connection: duckdb.DuckDBPyConnection,
+    gate: Gate,
+    outcome: list[tuple[dict[str, Any], list[dict[str, Any]]]],
+    expected: Expected,
+) -> Verdict:
+    """The results in the order of the suites, and who is to blame for each that failed."""
+    results: list[ExpectationResult] = []
+    failing: dict[str, list[str]] = {}
+    unblamed: list[str] = []
+    for suite, found in outcome:
+        for expectation in suite["expectations"]:
+            result = _find_result(gate, expectation, found)
+            whole = _result(suite, expectation, result)
+            blamed = [] if whole.success else _blame(connection, whole, result)
+            results += [whole, *blamed]
+            if not whole.success and whole.severity is Severity.CRITICAL:
+                for one in blamed:
+                    reason = expectation.get("meta", {}).get("reason", "failed_expectation")
+                    failing.setdefault(str(one.batch_id), []).append(reason)
+                    failing[str(one.batch_id)].append(f"{whole.description} {_finding(one)}")
+                if not blamed:
+                    unblamed.append(f"{whole.expectation}: {whole.description} {_finding(whole)}")
+    return Verdict(
+        gate=gate,
+        results=tuple(results),
+        failing={batch: _first_code_then_details(notes) for batch, notes in failing.items()},
+        unblamed=tuple(unblamed),
+        judged_batches=expected.batches,
+        judged_rows=max(expected.rows, expected.min_rows),
+    )
+
+
+def _first_code_then_details(notes: list[str]) -> tuple[str, ...]:
+    """(code of the first failed expectation, a sentence for each of them)."""
+    return (notes[0], *notes[1::2])
+
+
+def _finding(result: ExpectationResult) -> str:
+    return f"(found {result.observed}, allowed {result.threshold})"
+
+
+def _find_result(gate: Gate, expectation: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one result of an expectation; results do not come in the suite's order.
+
+    Raises `BrokenGateError` when it was not evaluated or an exception was raised inside it.
+    """
+    matching = [
+        r
+        for r in results
+        if r["expectation_config"]["type"] == expectation["type"]
+        and r["expectation_config"].get("description") == expectation["description"]
+    ]
+    if len(matching) != 1:
+        raise BrokenGateError(
+            f"Gate {gate}: {expectation['type']} ({expectation['description']}) was evaluated "
+            f"{len(matching)} times, not once. Nothing was published."
+        )
+    info = matching[0].get("exception_info") or {}
+    # One record, or one for each metric that the expectation needs.
+    records = [info] if "raised_exception" in info else list(info.values())
+    raised = [r["exception_message"] for r in records if r.get("raised_exception")]
+    if raised:
+        raise BrokenGateError(
+            f"Gate {gate}: {expectation['type']} ({expectation['description']}) could not be evaluated: "
+            f"{raised[0]} Nothing was published."
+        )
+    return matching[0]
+
+
+def _result(
+    suite: dict[str, Any], expectation: dict[str, Any], result: dict[str, Any]
+) -> ExpectationResult:
+    kwargs = result["expectation_config"]["kwargs"]
+    return ExpectationResult(
+        expectation=_name(expectation),
+        description=expectation["description"],
+        severity=Severity(expectation["severity"]),
+        success=bool(result["success"]),
+        observed=_observed(suite, result.get("result") or {}),
+        threshold=_threshold(kwargs),
+    )
+
+
+def _name(expectation: dict[str, Any]) -> str:
+    """The expectation's type with its columns, as in `expect_column_values_to_not_be_null(batch_id)`."""
+    return f"{expectation['type']}({', '.join(_columns(expectation['kwargs']))})"
+
+
+def _columns(kwargs: dict[str, Any]) -> list[str]:
+    named = [kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs]
+    return named + list(kwargs.get("column_list", []))
+
+
+def _observed(suite: dict[str, Any], result: dict[str, Any]) -> str:
+    if "observed_value" in result:
+        return f"{result['observed_value']} rows"
+    what = "batches" if suite["meta"]["judges"] == "batches" else "rows"
+    return f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} {what} fail"
+
+
+def _threshold(kwargs: dict[str, Any]) -> str:
+    """What the expectation allows, in words."""
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    if low is not None and high is not None:
+        return f"{_number(low)} to {_number(high)}"
+    if high is not None:
+        return f"at most {_number(high)}"
+    if low is not None:
+        return f"at least {_number(low)}"
+    if "value" in kwargs:
+        return f"exactly {_number(kwargs['value'])}"
+    if "value_set" in kwargs:
+        return "one of " + ", ".join(str(value) for value in kwargs["value_set"])
+    return "none fails"
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _blame(
+    connection: duckdb.DuckDBPyConnection, whole: ExpectationResult, result: dict[str, Any]
+) -> list[ExpectationResult]:
+    """One result for each batch that has failing rows, found by the query that the library gives for them."""
+    query = (result.get("result") or {}).get("unexpected_index_query")
+    if not query:
+        return []
+    columns = [f'"{c}"' for c in _columns(result["expectation_config"]["kwargs"])]
+    shown = ", ".join(f"min({c})" for c in columns)
+    rows = connection.execute(
+        f"select batch_id, count(*), {shown} from ({query.rstrip().rstrip(';')}) where batch_id is not null "
+        "group by batch_id order by batch_id"
+    ).fetchall()
+    is_profile = all(count == 1 for _, count, *_ in rows)
+    return [
+        replace(
+            whole,
+            batch_id=batch_id,
+            observed=_values(columns, values) if is_profile else f"{count} rows fail",
+        )
+        for batch_id, count, *values in rows
+    ]
+
+
+def _values(columns: list[str], values: list[Any]) -> str:
+    shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+    return ", ".join(f"{c.strip(chr(34))} {v}" for c, v in zip(columns, shown, strict=True))

@@ -1,0 +1,47 @@
+"""The exception tree: every message says what happened, why, and what to do next."""
+
+
+class PipelineError(Exception):
+    """Whatever ends a run or a command on purpose; the message is meant for the person at the terminal."""
+
+    exit_code = 1
+
+
+class SettingsError(PipelineError):
+    """A setting has a value it does not take."""
+
+    exit_code = 2
+
+
+class WarehouseLockedError(PipelineError):
+    """Another process writes the warehouse."""
+
+    exit_code = 4
+
+
+class LandingError(PipelineError):
+    """The landing directory cannot be read."""
+
+
+class UnreadableFileError(PipelineError):
+    """A landed file cannot be read to its end; its batch is held back, the others go on."""
+
+
+class LedgerError(PipelineError):
+    """A batch is not in a state that allows what was asked."""
+
+
+class TransformError(PipelineError):
+    """dbt did not finish a layer."""
+
+
+class BrokenGateError(PipelineError):
+    """A gate could not judge: no suite, an exception inside it, or nothing to look at."""
+
+
+class GateFailedError(PipelineError):
+    """A critical expectation failed that no batch can be blamed for; nothing of the run is published."""
+
+
+class PublishError(PipelineError):
+    """The published copy could not be made or does not agree with the warehouse."""

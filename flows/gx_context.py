@@ -1,0 +1,76 @@
+"""The data context of Great Expectations: suites from `expectations/`, results and Data Docs under the home."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from flows.domain import Gate
+from flows.errors import BrokenGateError
+from flows.settings import PROJECT_ROOT, Settings
+
+SUITES = PROJECT_ROOT / "expectations"
+SITE_NAME = "data_docs"
+
+
+def load_suites(gate: Gate) -> list[dict[str, Any]]:
+    """The gate's suites as they stand in `expectations/`. Raises `BrokenGateError` if one is missing or empty."""
+    paths = sorted(SUITES.glob(f"{gate}_*.json"))
+    suites = [json.loads(path.read_text()) for path in paths]
+    if not suites or any(not suite["expectations"] for suite in suites):
+        raise BrokenGateError(
+            f"Gate {gate}: no expectations found as {SUITES}/{gate}_*.json. Restore the file."
+        )
+    return suites
+
+
+def open_context(settings: Settings) -> Any:  # noqa: ANN401 - the library's own type
+    """A new data context: definitions in memory, validation results and site on disk."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig
+
+    from flows import sqlalchemy_dialect  # noqa: F401 - registers the dialect
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="great_expectations")
+    return gx.get_context(mode="ephemeral", project_config=DataContextConfig(**_config(settings)))
+
+
+def results_dir(settings: Settings) -> Path:
+    """Where the validation results are kept, as `<suite>/<run>/<time>/<table>.json`."""
+    return settings.home / "gx" / "validation_results"
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    return {
+        "expectations_store_name": "expectations_store",
+        "validation_results_store_name": "validation_results_store",
+        "checkpoint_store_name": "checkpoint_store",
+        "stores": {
+            "expectations_store": _in_memory("ExpectationsStore"),
+            "checkpoint_store": _in_memory("CheckpointStore"),
+            "validation_definition_store": _in_memory("ValidationDefinitionStore"),
+            "validation_results_store": _on_disk("ValidationResultsStore", results_dir(settings)),
+        },
+        "data_docs_sites": {
+            SITE_NAME: {
+                **_on_disk("SiteBuilder", settings.site_dir / SITE_NAME),
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                "show_how_to_buttons": False,
+            }
+        },
+        "analytics_enabled": False,
+        "progress_bars": {"globally": False},
+    }
+
+
+def _in_memory(class_name: str) -> dict[str, Any]:
+    return {"class_name": class_name, "store_backend": {"class_name": "InMemoryStoreBackend"}}
+
+
+def _on_disk(class_name: str, directory: Path) -> dict[str, Any]:
+    backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(directory)}
+    return {"class_name": class_name, "store_backend": backend}

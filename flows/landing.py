@@ -1,0 +1,226 @@
+"""What is in the landing directory: find files, check them, and tell which of them are to be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import ledger
+from flows.domain import Arrival, Batch, BatchStatus, LandedFile, Landing, Plan, fingerprint
+from flows.errors import LandingError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.settings import Settings
+
+EVENT_SUFFIXES = (".json", ".ndjson", ".jsonl")
+COMPRESSED_SUFFIXES = (".gz", ".zst")
+
+
+@dataclass
+class _Findings:
+    files: list[LandedFile] = field(default_factory=list)
+    young: list[LandedFile] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def discover(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
+    """Compare the landing directory with the ledger; only files that are new or were touched are read.
+
+    Raises `LandingError` where the directory cannot be read.
+    """
+    known = ledger.fingerprints(connection)
+    landing = find_files(settings.landing_dir, known=known, settle_seconds=settings.settle_seconds)
+    changed = [f for f in landing.files if known.get(f.filename) != f.fingerprint]
+    attempts = ledger.attempts(connection, [f.filename for f in changed if f.filename in known])
+    arrivals, touched = find_arrivals(changed, attempts)
+    ledger.touch(connection, touched)
+    return Plan(
+        arrivals=arrivals,
+        pending_batches=len(ledger.pending(connection)),
+        unsettled=landing.unsettled,
+        ignored=landing.ignored,
+        refused=landing.refused,
+    )
+
+
+def find_files(directory: Path, *, known: Mapping[str, str], settle_seconds: float) -> Landing:
+    """Look at every file below `directory`; `known` maps file names to the fingerprints already loaded.
+
+    A new or changed file that was written less than `settle_seconds` ago is looked at a second time,
+    that much later, and left alone if it changed meanwhile. Raises `LandingError` where the directory
+    cannot be read.
+    """
+    root = _root(directory)
+    found = _Findings()
+    newest_settled = time.time_ns() - int(settle_seconds * 1e9)
+    for entry in _walk(root, found):
+        _look_at(entry, root, found, known=known, newest_settled=newest_settled)
+    unsettled = _look_again(found, settle_seconds)
+    return Landing(
+        files=tuple(sorted(found.files, key=lambda f: f.filename)),
+        unsettled=tuple(sorted(unsettled)),
+        ignored=tuple(sorted(found.ignored)),
+        refused=tuple(sorted(found.refused)),
+    )
+
+
+def find_arrivals(
+    files: Sequence[LandedFile], attempts: Mapping[str, Sequence[Batch]]
+) -> tuple[tuple[Arrival, ...], tuple[tuple[str, str], ...]]:
+    """The files to load as new attempts, and (batch id, fingerprint) of those that were touched but not changed.
+
+    `files` are new or touched; `attempts` has the ledger's attempts at each file name, in order.
+    """
+    arrivals, touched = [], []
+    for file in files:
+        past = attempts.get(file.filename, ())
+        if past and content_hash(file.path) in _current_hashes(past):
+            touched.append((past[-1].batch_id, file.fingerprint))
+        else:
+            arrivals.append(arrival(file, past))
+    return tuple(arrivals), tuple(touched)
+
+
+def arrival(file: LandedFile, past: Sequence[Batch]) -> Arrival:
+    """The next attempt at a file, given the attempts before it."""
+    return Arrival(file, attempt=past[-1].attempt + 1 if past else 1, mutates=_published(past))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of the file's bytes as they lie there, compressed or not, in hexadecimal; empty if it is gone."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def landed_again(directory: Path, past: Sequence[Batch]) -> Arrival:
+    """The next attempt at a file that the ledger knows, read as it lies there now.
+
+    Raises `LandingError` if it is gone.
+    """
+    filename = past[-1].filename
+    path = directory / filename
+    try:
+        info = path.stat()
+    except OSError as error:
+        raise LandingError(
+            f"{filename} cannot be processed again: {error.strerror} in {directory}. Land the file again first."
+        ) from None
+    return arrival(LandedFile(filename, path, info.st_size, fingerprint(info)), past)
+
+
+def _current_hashes(past: Sequence[Batch]) -> set[str]:
+    """Contents that are already accounted for: the latest attempt's and that of the published one."""
+    current = (BatchStatus.PUBLISHED, BatchStatus.RELEASED)
+    return {past[-1].content_hash} | {b.content_hash for b in past if b.status in current}
+
+
+def _published(past: Sequence[Batch]) -> str | None:
+    current = (BatchStatus.PUBLISHED, BatchStatus.RELEASED)
+    return next((b.batch_id for b in reversed(past) if b.status in current), None)
+
+
+def _root(directory: Path) -> Path:
+    if not directory.is_dir():
+        raise LandingError(
+            f"The landing directory {directory} is not there. Create it, or name another with PODCAST_LANDING."
+        )
+    return directory.resolve()
+
+
+def _walk(root: Path, found: _Findings) -> Iterator[os.DirEntry[str]]:
+    """Every entry that is not a directory, depth first; what cannot be entered is noted as refused."""
+    stack = [root]
+    while stack:
+        directory = stack.pop()
+        try:
+            entries = list(os.scandir(directory))
+        except OSError as error:
+            if directory == root:
+                raise LandingError(f"The landing directory {root} cannot be read: {error.strerror}.") from None
+            found.refused.append((_display(directory, root), f"cannot be read: {error.strerror}"))
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                stack.append(Path(entry.path))
+            else:
+                yield entry
+
+
+def _look_at(
+    entry: os.DirEntry[str], root: Path, found: _Findings, *, known: Mapping[str, str], newest_settled: int
+) -> None:
+    """Sort one entry into files, young files, ignored or refused."""
+    name = _display(Path(entry.path), root)
+    if reason := _refusal(entry, root):
+        found.refused.append((name, reason))
+    elif not is_event_file(entry.name):
+        found.ignored.append(name)
+    else:
+        info = entry.stat()
+        file = LandedFile(name, Path(entry.path), info.st_size, fingerprint(info))
+        is_young = info.st_mtime_ns > newest_settled and known.get(name) != file.fingerprint
+        (found.young if is_young else found.files).append(file)
+
+
+def _refusal(entry: os.DirEntry[str], root: Path) -> str | None:
+    """Why an entry is not even looked into, or None."""
+    try:
+        entry.path.encode()
+        if entry.is_symlink():
+            target = Path(entry.path).resolve(strict=True)
+            if not target.is_relative_to(root):
+                return "is a link that leaves the landing directory; copy the file instead"
+            if target.is_dir():
+                return "is a link to a directory, whose files are found at their own place"
+        if is_event_file(entry.name) and not stat.S_ISREG(entry.stat().st_mode):
+            return "is not a regular file"
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8; rename it"
+    except (OSError, RuntimeError) as error:
+        return f"cannot be looked at: {getattr(error, 'strerror', None) or error}"
+    return None
+
+
+def is_event_file(name: str) -> bool:
+    """Whether a file name says that it holds events (the contract's suffixes, compared as they are)."""
+    for suffix in COMPRESSED_SUFFIXES:
+        name = name.removesuffix(suffix) if name.endswith(suffix) else name
+        if name.endswith(EVENT_SUFFIXES):
+            return True
+    return False
+
+
+def _look_again(found: _Findings, settle_seconds: float) -> list[str]:
+    """Wait once for the young files; those that stayed as they were are settled, the others are returned."""
+    if not found.young:
+        return []
+    time.sleep(settle_seconds)
+    unsettled = []
+    for file in found.young:
+        try:
+            is_settled = fingerprint(file.path.stat()) == file.fingerprint
+        except OSError:
+            is_settled = False
+        if is_settled:
+            found.files.append(file)
+        else:
+            unsettled.append(file.filename)
+    return unsettled
+
+
+def _display(path: Path, root: Path) -> str:
+    """The name relative to the landing directory; bytes that are not UTF-8 shown as escapes."""
+    name = path.relative_to(root).as_posix()
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

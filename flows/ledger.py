@@ -1,0 +1,238 @@
+"""The batch ledger `ops.batches`, the only state of the pipeline: what it knows, and each transition as one statement.
+
+A batch is *pending* from the transition that changes what the tables have to hold until the run that
+published the consequence has finished; whatever a crash leaves behind is therefore taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from flows.domain import Batch, BatchStatus, Gate
+from flows.errors import LedgerError
+from flows.warehouse import read_dicts, utc_now
+
+if TYPE_CHECKING:
+    import duckdb
+
+COLUMNS = tuple(Batch.__dataclass_fields__)
+CURRENT = (BatchStatus.PUBLISHED, BatchStatus.RELEASED)
+
+
+def fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The fingerprint of each file name's latest attempt."""
+    rows = connection.execute(
+        "select filename, arg_max(fingerprint, attempt) from ops.batches group by filename"
+    ).fetchall()
+    return dict(rows)
+
+
+def attempts(connection: duckdb.DuckDBPyConnection, filenames: Sequence[str]) -> dict[str, list[Batch]]:
+    """All attempts at the files of those names, in order."""
+    found: dict[str, list[Batch]] = {}
+    for batch in _select(
+        connection, "filename in (select unnest(?::varchar[])) order by filename, attempt", [list(filenames)]
+    ):
+        found.setdefault(batch.filename, []).append(batch)
+    return found
+
+
+def pending(connection: duckdb.DuckDBPyConnection) -> list[Batch]:
+    """The batches whose consequence is not published yet, in order of file name and attempt."""
+    return _select(connection, "pending order by filename, attempt")
+
+
+def by_status(connection: duckdb.DuckDBPyConnection, *statuses: BatchStatus) -> list[Batch]:
+    """The batches in one of the states, newest first."""
+    return _select(
+        connection,
+        "status in (select unnest(?::varchar[])) order by load_at desc, filename, attempt desc",
+        [list(statuses)],
+    )
+
+
+def find(connection: duckdb.DuckDBPyConnection, name: str) -> Batch:
+    """The batch that a person names by its id, by a unique beginning of it, or by its file (latest attempt).
+
+    Raises `LedgerError` when none or several answer to the name.
+    """
+    by_file = _select(connection, "filename = ? order by attempt desc limit 1", [name])
+    if by_file:
+        return by_file[0]
+    batches = _select(connection, "starts_with(batch_id, ?) order by batch_id", [name]) if name else []
+    if len(batches) == 1:
+        return batches[0]
+    if not batches:
+        raise LedgerError(
+            f"No batch has the id or file name {name!r}. `podcast quarantine list` and `podcast status` name them."
+        )
+    named = ", ".join(f"{b.batch_id} ({b.filename})" for b in batches[:5])
+    raise LedgerError(f"{name!r} is the beginning of {len(batches)} batch ids: {named}. Type more of it.")
+
+
+def record(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
+    """Enter new attempts; what was accepted of the same files before becomes pending with them.
+
+    Belongs into the transaction that writes the rows of the batches.
+    """
+    if not batches:
+        return
+    values = [[getattr(batch, name) for batch in batches] for name in COLUMNS]
+    unnested = ", ".join(f"unnest(?::{_array_type(name)}[])" for name in COLUMNS)
+    filenames = [b.filename for b in batches if b.attempt > 1]
+    if filenames:
+        _prepare_earlier_attempts(connection, filenames)
+    connection.execute(f"insert into ops.batches ({', '.join(COLUMNS)}) select {unnested}", values)
+
+
+def _prepare_earlier_attempts(connection: duckdb.DuckDBPyConnection, filenames: list[str]) -> None:
+    """An accepted earlier attempt waits for the verdict on the new one; one that was never judged is over."""
+    connection.execute(
+        """
+        update ops.batches
+        set pending = true,
+            status = case when status = 'loaded' then 'superseded' else status end,
+            updated_at = ?
+        where filename in (select unnest(?::varchar[])) and status in ('loaded', 'published', 'released')
+        """,
+        [utc_now(), filenames],
+    )
+
+
+def touch(connection: duckdb.DuckDBPyConnection, touched: Iterable[tuple[str, str]]) -> None:
+    """Note the new fingerprints of files that were touched without a change of content."""
+    pairs = list(touched)
+    if pairs:
+        connection.execute(
+            """
+            update ops.batches set fingerprint = t.fingerprint
+            from (select unnest(?::varchar[]) as batch_id, unnest(?::varchar[]) as fingerprint) as t
+            where batches.batch_id = t.batch_id
+            """,
+            [[p[0] for p in pairs], [p[1] for p in pairs]],
+        )
+
+
+def quarantine(
+    connection: duckdb.DuckDBPyConnection, gate: Gate, reasons: Mapping[str, tuple[str, ...]]
+) -> None:
+    """`loaded` -> `quarantined`; the first reason names the kind, the others are the detail for a person."""
+    connection.execute(
+        """
+        update ops.batches
+        set status = 'quarantined', gate = ?, reason = t.reason, detail = t.detail, updated_at = ?
+        from (
+            select unnest(?::varchar[]) as batch_id, unnest(?::varchar[]) as reason, unnest(?::varchar[]) as detail
+        ) as t
+        where batches.batch_id = t.batch_id and batches.status = 'loaded'
+        """,
+        [
+            gate,
+            utc_now(),
+            list(reasons),
+            [r[0] for r in reasons.values()],
+            ["; ".join(r[1:]) for r in reasons.values()],
+        ],
+    )
+
+
+def release(connection: duckdb.DuckDBPyConnection, batch: Batch, *, reason: str, who: str) -> None:
+    """`quarantined` -> `released`: publish it as it is. Raises `LedgerError` from any other state."""
+    if batch.status is BatchStatus.QUARANTINED and batch.row_count == 0:
+        raise LedgerError(
+            f"Batch {batch.batch_id} ({batch.filename}) has no rows to release: {batch.detail or batch.reason}. "
+            "Land a corrected file under the same name, or discard the batch."
+        )
+    _decide(connection, batch, {BatchStatus.QUARANTINED}, BatchStatus.RELEASED, reason, who)
+    connection.execute(
+        "update ops.batches set pending = true where filename = ? and status in ('published', 'released')",
+        [batch.filename],
+    )
+
+
+def discard(connection: duckdb.DuckDBPyConnection, batch: Batch, *, reason: str, who: str) -> None:
+    """A quarantined or published batch -> `discarded`: its rows leave. Raises `LedgerError` from other states."""
+    _decide(
+        connection, batch, {BatchStatus.QUARANTINED, *CURRENT}, BatchStatus.DISCARDED, reason, who
+    )
+
+
+def _decide(
+    connection: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    allowed: set[BatchStatus],
+    status: BatchStatus,
+    reason: str,
+    who: str,
+) -> None:
+    if batch.status not in allowed:
+        raise LedgerError(
+            f"Batch {batch.batch_id} ({batch.filename}) is {batch.status}; "
+            f"only a batch that is {' or '.join(sorted(allowed))} can become {status}."
+        )
+    connection.execute(
+        """
+        update ops.batches
+        set status = ?, decision = ?, decided_by = ?, pending = true, updated_at = ?
+        where batch_id = ?
+        """,
+        [status, reason, who, utc_now(), batch.batch_id],
+    )
+
+
+def settle(
+    connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Sequence[str], *, now: datetime
+) -> None:
+    """The end of a run, for the batches it worked on: `loaded` -> `published`, earlier attempts -> `superseded`.
+
+    The same two statements make the state in the published copy (`catalog`) and in the ledger.
+    """
+    connection.execute(
+        f"""
+        update {catalog}.ops.batches
+        set status = case when status = 'loaded' then 'published' else status end,
+            updated_at = case when status = 'loaded' then ? else updated_at end,
+            pending = false
+        where batch_id in (select unnest(?::varchar[]))
+        """,
+        [now, list(batch_ids)],
+    )
+    connection.execute(
+        f"""
+        update {catalog}.ops.batches as old
+        set status = 'superseded', updated_at = ?, pending = false
+        from {catalog}.ops.batches as new
+        where new.batch_id in (select unnest(?::varchar[])) and new.status in ('published', 'released')
+          and old.filename = new.filename and old.attempt < new.attempt
+          and old.status in ('published', 'released', 'quarantined', 'discarded')
+        """,
+        [now, list(batch_ids)],
+    )
+
+
+def count_by_status(connection: duckdb.DuckDBPyConnection, catalog: str | None = None) -> dict[str, int]:
+    """The number of batch attempts in each state."""
+    table = f"{catalog}.ops.batches" if catalog else "ops.batches"
+    return dict(
+        connection.execute(f"select status, count(*) from {table} group by status order by status").fetchall()
+    )
+
+
+def _select(
+    connection: duckdb.DuckDBPyConnection, condition: str, parameters: list[object] | None = None
+) -> list[Batch]:
+    rows = read_dicts(
+        connection, f"select {', '.join(COLUMNS)} from ops.batches where {condition}", parameters
+    )
+    return [Batch(**{**row, "status": BatchStatus(row["status"])}) for row in rows]
+
+
+def _array_type(column: str) -> str:
+    """The engine's type of a ledger column."""
+    types = {
+        "attempt": "integer", "size_bytes": "bigint", "row_count": "bigint", "malformed_count": "bigint",
+        "invalid_count": "bigint", "pending": "boolean", "load_at": "timestamp", "updated_at": "timestamp",
+    }  # fmt: skip
+    return types.get(column, "varchar")

@@ -1,0 +1,444 @@
+"""Files into `bronze.raw_events`: every line kept, with its number, in the transaction of its ledger entry.
+
+Python hands blocks of bytes cut at line ends to the engine, which splits, decodes and parses them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from flows import ledger
+from flows.domain import Arrival, Batch, BatchStatus, Loaded, fingerprint
+from flows.errors import UnreadableFileError
+from flows.warehouse import transaction, utc_now
+
+if TYPE_CHECKING:
+    import duckdb
+
+BLOCK_BYTES = 4 * 2**20
+"""A block is cut at the first line end after this many bytes."""
+STATEMENT_BYTES = 32 * 2**20
+"""A statement inserts about this many bytes of blocks."""
+TRANSACTION_FILES = 1000
+TRANSACTION_BYTES = 512 * 2**20
+"""A transaction ends after the file that passes one of the two."""
+BRANCHES = 4
+"""An insert is a union of this many branches, which the engine runs in parallel."""
+
+NOT_BLANK = r"[^\s\x0b\x{85}\p{Z}]"
+"""Matches a line with a character other than the 25 that have the Unicode property White_Space."""
+UTF8_BOM = b"\xef\xbb\xbf"
+KEYS = ("event_type", "user_id", "episode_id", "timestamp", "duration")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of one file: `lines` bytes of them, the first being physical line `first_line`."""
+
+    batch_id: str
+    filename: str
+    load_at: datetime
+    first_line: int
+    content: bytes
+
+
+def load_files(
+    connection: duckdb.DuckDBPyConnection,
+    arrivals: Sequence[Arrival],
+    *,
+    run_id: str,
+    progress: Callable[[Loaded], None] = lambda _: None,
+) -> Loaded:
+    """Load new attempts in order of file name, many files in one transaction.
+
+    A file that is gone or may not be read is left out and named; one whose compression is broken
+    becomes a quarantined batch without rows.
+    """
+    total = Loaded()
+    for group in _groups(sorted(arrivals, key=lambda a: a.file.filename)):
+        with transaction(connection):
+            loaded = _load_group(connection, group, run_id)
+        total = Loaded(
+            total.batches + loaded.batches,
+            total.rows + loaded.rows,
+            total.bytes + loaded.bytes,
+            total.left_out + loaded.left_out,
+        )
+        progress(total)
+    return total
+
+
+def _groups(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
+    """Arrivals by transaction."""
+    group: list[Arrival] = []
+    size = 0
+    for arrival in arrivals:
+        group.append(arrival)
+        size += arrival.file.size_bytes
+        if len(group) >= TRANSACTION_FILES or size >= TRANSACTION_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+@dataclass
+class _Writer:
+    """Collects blocks and inserts them a statement at a time."""
+
+    connection: duckdb.DuckDBPyConnection
+    blocks: list[Block] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, block: Block) -> None:
+        self.blocks.append(block)
+        self.size += len(block.content)
+        if self.size >= STATEMENT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        text = [b for b in self.blocks if _is_utf8(b.content)]
+        if text:
+            self.connection.execute(INSERT_TEXT, _parameters(text))
+        for block in self.blocks:
+            if not _is_utf8(block.content):
+                self.connection.execute(INSERT_BYTES, _byte_parameters(block))
+        self.blocks, self.size = [], 0
+
+    def take_back(self, batch_id: str) -> None:
+        """Forget a batch whose file could not be read to its end."""
+        self.flush()
+        self.connection.execute("delete from bronze.raw_events where batch_id = ?", [batch_id])
+
+
+def _load_group(connection: duckdb.DuckDBPyConnection, group: list[Arrival], run_id: str) -> Loaded:
+    writer = _Writer(connection)
+    batches: list[Batch] = []
+    left_out: list[tuple[str, str]] = []
+    for arrival in group:
+        try:
+            batches.append(_load_file(arrival, writer, run_id))
+        except OSError as error:
+            writer.take_back(batch_id(arrival.file.filename, arrival.attempt))
+            left_out.append((arrival.file.filename, f"cannot be read: {error.strerror or error}"))
+    writer.flush()
+    finished = _with_counts(connection, batches)
+    ledger.record(connection, finished)
+    return Loaded(
+        batches=len(finished),
+        rows=sum(b.row_count for b in finished),
+        bytes=sum(b.size_bytes for b in finished),
+        left_out=tuple(left_out),
+    )
+
+
+def batch_id(filename: str, attempt: int) -> str:
+    """Sixteen hexadecimal digits that any history gives the same attempt at the same file."""
+    return hashlib.sha256(f"{attempt}\0{filename}".encode()).hexdigest()[:16]
+
+
+def _load_file(arrival: Arrival, writer: _Writer, run_id: str) -> Batch:
+    """Read one file to its end, handing its blocks to the writer. Raises `OSError`."""
+    identifier, load_at = batch_id(arrival.file.filename, arrival.attempt), utc_now()
+    detail = None
+    with arrival.file.path.open("rb") as file:
+        source = _HashedFile(file)
+        try:
+            for first_line, content in read_blocks(_decompressed(arrival.file.filename, source)):
+                writer.add(Block(identifier, arrival.file.filename, load_at, first_line, content))
+        except UnreadableFileError as error:
+            writer.take_back(identifier)
+            detail = f"{error}"
+            source.read_to_end()
+        if fingerprint(os.fstat(file.fileno())) != arrival.file.fingerprint:
+            raise OSError(None, "it changed while it was read; it is left for the next run")
+    return _new_batch(arrival, identifier, source, load_at=load_at, run_id=run_id, detail=detail)
+
+
+def _new_batch(
+    arrival: Arrival, identifier: str, source: _HashedFile, *, load_at: datetime, run_id: str, detail: str | None
+) -> Batch:
+    return Batch(
+        batch_id=identifier,
+        filename=arrival.file.filename,
+        attempt=arrival.attempt,
+        content_hash=source.digest.hexdigest(),
+        size_bytes=source.size,
+        fingerprint=arrival.file.fingerprint,
+        status=BatchStatus.QUARANTINED if detail else BatchStatus.LOADED,
+        gate="load" if detail else None,
+        reason="unreadable_file" if detail else None,
+        detail=detail,
+        decision=None,
+        decided_by=None,
+        row_count=0,
+        malformed_count=0,
+        invalid_count=None,
+        mutates=arrival.mutates,
+        pending=True,
+        run_id=run_id,
+        load_at=load_at,
+        updated_at=load_at,
+    )
+
+
+def _with_counts(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> list[Batch]:
+    """The batches with the counts of the rows that were just written; one without rows is empty."""
+    if not batches:
+        return []
+    rows = connection.execute(
+        """
+        select batch_id, count(*), count(*) filter (is_malformed)
+        from bronze.raw_events
+        where load_at >= ? and batch_id in (select unnest(?::varchar[]))
+        group by batch_id
+        """,
+        [min(b.load_at for b in batches), [b.batch_id for b in batches]],
+    ).fetchall()
+    counts = {identifier: (lines, malformed) for identifier, lines, malformed in rows}
+    return [_counted(batch, *counts.get(batch.batch_id, (0, 0))) for batch in batches]
+
+
+def _counted(batch: Batch, lines: int, malformed: int) -> Batch:
+    is_empty = lines == 0 and batch.status is BatchStatus.LOADED and batch.mutates is None
+    return replace(
+        batch,
+        row_count=lines,
+        malformed_count=malformed,
+        status=BatchStatus.EMPTY if is_empty else batch.status,
+        pending=not is_empty,
+    )
+
+
+# Reading bytes
+
+
+@dataclass
+class _HashedFile:
+    """A file whose bytes are hashed as they are read, before any decompression."""
+
+    file: BinaryIO
+    digest: Any = field(default_factory=hashlib.sha256)
+    size: int = 0
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        while chunk := self.file.read(size):
+            self.digest.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    def read_to_end(self) -> None:
+        for _ in self.chunks(BLOCK_BYTES):
+            pass
+
+
+class _Decompressor(Protocol):
+    """What `zlib` and `zstandard` decompression objects have in common."""
+
+    eof: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _decompressed(filename: str, source: _HashedFile) -> Iterator[bytes]:
+    """The content of a plain, gzip or zstd file in pieces. Raises `UnreadableFileError`."""
+    if filename.endswith(".gz"):
+        # 31: a gzip header and its check sum, largest window
+        return _inflate(source, lambda: zlib.decompressobj(31), zlib.error)
+    if filename.endswith(".zst"):
+        import zstandard
+
+        return _inflate(source, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
+    return source.chunks(BLOCK_BYTES)
+
+
+def _inflate(
+    source: _HashedFile, new: Callable[[], _Decompressor], broken: type[Exception]
+) -> Iterator[bytes]:
+    """Every member of a compressed file, each read to its check sum.
+
+    Small pieces go in, since what comes out of one may be a thousand times as large.
+    """
+    member: _Decompressor | None = None
+    try:
+        for chunk in source.chunks(2**14):
+            rest = chunk
+            while rest:
+                member = member or new()
+                yield member.decompress(rest)
+                rest = member.unused_data if member.eof else b""
+                member = None if member.eof else member
+    except broken as error:
+        raise UnreadableFileError(f"the compressed data is broken: {error}") from None
+    if member is not None:
+        raise UnreadableFileError("the compressed data ends too early; the file was cut off")
+
+
+def read_blocks(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(number of the first line, whole lines) of about `BLOCK_BYTES`; a byte order mark at the start is dropped."""
+    parts: list[bytes] = []
+    size, first_line, is_start = 0, 1, True
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= BLOCK_BYTES and b"\n" in chunk:
+            content = b"".join(parts)
+            cut = content.rfind(b"\n")
+            block, rest = content[:cut], content[cut + 1 :]
+            yield first_line, block.removeprefix(UTF8_BOM) if is_start else block
+            first_line += block.count(b"\n") + 1
+            parts, size, is_start = [rest], len(rest), False
+    content = b"".join(parts)
+    if content:
+        yield first_line, content.removeprefix(UTF8_BOM) if is_start else content
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# The statements
+
+_KEY_LIST = "[" + ", ".join(f"'{key}'" for key in KEYS) + "]"
+_STRING = r'"(?:[^"\\]|\\.)*"'
+
+# The engine's JSON reader takes NaN, Infinity and a comma before a closing bracket, which JSON does not
+# have. A line in which one of them stands is looked at again with its strings emptied.
+_LOOSE = r"(?i)nan|inf|,\s*[}\]]"
+_IS_STRICT = f"""not (
+    regexp_matches(line, '{_LOOSE}')
+    and regexp_matches(regexp_replace(line, '{_STRING}', '""', 'gs'), '{_LOOSE}')
+)"""
+
+# It also gives a number that is not a plain integer back in its own notation (1e3 as 1000.0). Where such a
+# number may be the value of a key, all numbers outside strings are quoted first, so that their text stays.
+_HAS_ODD_NUMBER = r'"\s*:\s*-?[0-9]+[.eE]|"\s*:\s*-0'
+_QUOTED = (
+    "regexp_replace(line, "
+    rf''''((?:{_STRING}|[^"0-9-])*)(-?[0-9][0-9.eE+-]*)', '\1"\2"', 'gs')'''
+)
+
+# And of a key that stands twice it takes the first value, where every other reader of JSON takes the last.
+def _of_last(function: str) -> str:
+    """`function` of the last member of each key's name, as a list in the order of `KEYS`."""
+    members = (
+        f"{function}(text, '$.*')[len(keys) + 1 - nullif(list_position(list_reverse(keys), '{key}'), 0)]"
+        for key in KEYS
+    )
+    return f"[{', '.join(members)}]"
+
+
+def _insert(lines: str) -> str:
+    """The insert of all lines that `lines` selects (batch, file, line number, `line` or else `line_bytes`)."""
+    return f"""
+insert into bronze.raw_events by name
+with lines as (
+    {lines}
+),
+json as (
+    select *, coalesce(json_valid(line) and {_IS_STRICT}, false) as is_json
+    from lines
+    where line is null or regexp_matches(line, '{NOT_BLANK}')
+),
+objects as (
+    select *, case when is_json then json_type(line) = 'OBJECT' else false end as is_object
+    from json
+),
+members as (
+    select
+        *,
+        case when is_object then json_keys(line) else [] end as keys,
+        len(keys) > len(list_distinct(keys)) as has_repeated_keys,
+        not list_has_all({_KEY_LIST}, keys) as has_further_keys,
+        case when is_object and regexp_matches(line, '{_HAS_ODD_NUMBER}') then {_QUOTED} else line end as text,
+    from objects
+),
+valued as (
+    select
+        *,
+        case
+            when not is_object then null
+            when has_repeated_keys then {_of_last("json_extract_string")}
+            else json_extract_string(text, {_KEY_LIST})
+        end as texts,
+        case
+            when not is_object then null
+            when has_repeated_keys then {_of_last("json_type")}
+            else json_type(text, {_KEY_LIST})
+        end as types,
+    from members
+)
+select
+    batch_id,
+    filename,
+    line_number,
+    {", ".join(f"case when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}" for i, key in enumerate(KEYS, 1))},
+    case
+        when not is_object or has_further_keys or has_repeated_keys or list_has_any(types, ['OBJECT', 'ARRAY'])
+        then line
+    end as rescued,
+    line_bytes as rescued_bytes,
+    not is_object as is_malformed,
+    has_further_keys,
+    load_at
+from valued
+"""
+
+
+_BLOCKS = """
+        select
+            unnest(?::varchar[]) as batch_id,
+            unnest(?::varchar[]) as filename,
+            unnest(?::timestamp[]) as load_at,
+            unnest(?::bigint[]) as first_line,
+            string_split(decode(unnest(?::blob[])), chr(10)) as block_lines
+"""
+_BRANCH = f"""
+    select
+        batch_id, filename, load_at,
+        first_line + unnest(range(len(block_lines))) as line_number,
+        regexp_replace(unnest(block_lines), '\\r$', '') as line,
+        null::blob as line_bytes
+    from ({_BLOCKS}    )
+"""
+INSERT_TEXT = _insert(" union all ".join([_BRANCH] * BRANCHES))
+"""Inserts the lines of blocks that are UTF-8; takes the columns of `BRANCHES` lists of blocks."""
+
+INSERT_BYTES = _insert("""
+    select
+        batch_id, filename, load_at, line_number,
+        try(decode(line_content)) as line,
+        case when try(decode(line_content)) is null then line_content end as line_bytes
+    from (
+        select
+            ?::varchar as batch_id, ?::varchar as filename, ?::timestamp as load_at,
+            unnest(?::bigint[]) as line_number, unnest(?::blob[]) as line_content
+    )
+""")
+"""Inserts the lines of one block in which some line is not UTF-8."""
+
+
+def _parameters(blocks: Sequence[Block]) -> list[list[Any]]:
+    """The blocks' columns, the blocks dealt out over the branches."""
+    return [
+        [getattr(block, name) for block in blocks[branch::BRANCHES]]
+        for branch in range(BRANCHES)
+        for name in ("batch_id", "filename", "load_at", "first_line", "content")
+    ]
+
+
+def _byte_parameters(block: Block) -> list[Any]:
+    lines = [line.removesuffix(b"\r") for line in block.content.split(b"\n")]
+    numbers = list(range(block.first_line, block.first_line + len(lines)))
+    return [block.batch_id, block.filename, block.load_at, numbers, lines]

@@ -1,0 +1,115 @@
+"""Batches that are held back: their evidence, their leaving the tables, and what a person decides about them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import ledger, reports
+from flows.domain import Batch, BatchStatus, Gate, Verdict
+from flows.warehouse import transaction
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.settings import Settings
+
+FAILING_LINES = """
+    select
+        line_number,
+        validation_errors
+            || case when is_valid and users.user_id is null then ['unknown_user'] else [] end
+            || case when is_valid and episodes.episode_id is null then ['unknown_episode'] else [] end as codes,
+        event_type, classified_events.user_id, classified_events.episode_id, "timestamp", duration,
+        rescued,
+        base64(rescued_bytes) as rescued_base64
+    from bronze.classified_events
+    left join bronze.users on classified_events.user_id = users.user_id
+    left join bronze.episodes on classified_events.episode_id = episodes.episode_id
+    where batch_id = $batch_id and load_at = $load_at and len(codes) > 0
+    order by line_number
+"""
+
+
+def hold_back(settings: Settings, connection: duckdb.DuckDBPyConnection, verdict: Verdict) -> None:
+    """Quarantine the batches that the gate blames: evidence first, then state and rows in one transaction."""
+    if not verdict.failing:
+        return
+    batches = {b.batch_id: b for b in ledger.pending(connection)}
+    for batch_id, reasons in verdict.failing.items():
+        write_evidence(settings, connection, batches[batch_id], gate=verdict.gate, reasons=reasons)
+    with transaction(connection):
+        ledger.quarantine(connection, verdict.gate, verdict.failing)
+        if verdict.gate is not Gate.RAW:
+            connection.execute(
+                "delete from bronze.validated_events where batch_id in (select unnest(?::varchar[]))",
+                [list(verdict.failing)],
+            )
+
+
+def write_evidence(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    *,
+    gate: str,
+    reasons: tuple[str, ...],
+) -> None:
+    """`report.md`, `report.json` and `failing_lines.jsonl` in a folder named by the batch; an old one is replaced."""
+    folder = evidence_dir(settings, batch.batch_id)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "report.md").write_text(reports.evidence_markdown(batch, gate=gate, reasons=reasons))
+    (folder / "report.json").write_text(json.dumps(_report(batch, gate, reasons), indent=2) + "\n")
+    if batch.row_count:
+        target = str(folder / "failing_lines.jsonl").replace("'", "''")
+        connection.execute(
+            f"copy ({FAILING_LINES}) to '{target}' (format json)",
+            {"batch_id": batch.batch_id, "load_at": batch.load_at},
+        )
+
+
+def evidence_dir(settings: Settings, batch_id: str) -> Path:
+    """Where the evidence of a batch is kept."""
+    return settings.quarantine_dir / batch_id
+
+
+def write_evidence_of_unreadable(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
+    """The evidence of files that the loading step could not read to their end."""
+    for batch in ledger.pending(connection):
+        if batch.status is BatchStatus.QUARANTINED and batch.gate == "load":
+            reasons = (str(batch.reason), str(batch.detail))
+            write_evidence(settings, connection, batch, gate="load", reasons=reasons)
+
+
+def release(connection: duckdb.DuckDBPyConnection, name: str, *, reason: str) -> Batch:
+    """Decide that a quarantined batch is published as it is. Raises `LedgerError`."""
+    batch = ledger.find(connection, name)
+    with transaction(connection):
+        ledger.release(connection, batch, reason=reason, who=getpass.getuser())
+    return batch
+
+
+def discard(connection: duckdb.DuckDBPyConnection, name: str, *, reason: str) -> Batch:
+    """Decide that a quarantined or published batch is left out for good. Raises `LedgerError`."""
+    batch = ledger.find(connection, name)
+    with transaction(connection):
+        ledger.discard(connection, batch, reason=reason, who=getpass.getuser())
+    return batch
+
+
+def _report(batch: Batch, gate: str, reasons: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "batch_id": batch.batch_id,
+        "filename": batch.filename,
+        "attempt": batch.attempt,
+        "content_hash": batch.content_hash,
+        "gate": gate,
+        "reason": reasons[0],
+        "findings": list(reasons[1:]),
+        "row_count": batch.row_count,
+        "load_at": batch.load_at.isoformat(),
+    }

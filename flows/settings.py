@@ -1,0 +1,179 @@
+"""All settings, from the environment with the prefix `PODCAST_`; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DBT_PROJECT = PROJECT_ROOT / "dbt_podcast"
+
+# Usage statistics of the libraries are off unless somebody switches them on; set before they are imported.
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _utc(value: datetime) -> datetime:
+    """Times are UTC without a zone everywhere in the warehouse."""
+    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+
+
+class Settings(BaseSettings):
+    """What a person may set; the README's table is made of the descriptions."""
+
+    model_config = SettingsConfigDict(env_prefix="PODCAST_", env_ignore_empty=True, frozen=True)
+
+    home: Path = Field(
+        PROJECT_ROOT / "data", description="folder that holds `warehouse/`, `quarantine/`, `site/`"
+    )
+    landing: Path | None = Field(None, description="landing directory; unset: `<home>/landing`")
+    seeds: Path = Field(
+        DBT_PROJECT / "seeds", description="folder with `users.csv` and `episodes.csv`, the reference data"
+    )
+    engine: Literal["duckdb"] = Field("duckdb", description="engine of the warehouse")
+
+    max_malformed_share: Share = Field(
+        0.05, description="a batch with a greater share of malformed lines is quarantined (gate `raw`)"
+    )
+    max_invalid_share: Share = Field(
+        0.20, description="a batch with a greater share of invalid rows is quarantined (gate `validated`)"
+    )
+    max_unknown_share: Share = Field(
+        0.50,
+        description="a batch with a greater share of valid rows with an unknown user or episode is "
+        "quarantined (gate `cleansed`)",
+    )
+    warn_invalid_share: Share = Field(
+        0.10, description="a batch with a greater share of invalid rows is reported with a warning"
+    )
+    warn_unknown_share: Share = Field(
+        0.10, description="a batch with a greater share of unknown users or episodes is reported with a warning"
+    )
+    min_event_timestamp: Annotated[datetime, AfterValidator(_utc)] = Field(
+        datetime(2000, 1, 1),  # noqa: DTZ001 - UTC without a zone, as everywhere
+        description="an event before this time (UTC) has the code `timestamp_too_early`",
+    )
+    future_tolerance_minutes: int = Field(
+        60, ge=0, description="minutes after loading from which an event has the code `timestamp_in_future`"
+    )
+    max_duration_seconds: int = Field(
+        86400, ge=1, le=2**31 - 1, description="a longer play or completion has the code `duration_out_of_range`"
+    )
+    analysis_end_date: date | None = Field(
+        None, description="end (exclusive) of the window of `top_completed_episodes`; unset: the day after the newest event"
+    )
+    window_days: int = Field(7, ge=1, description="days of that window")
+
+    settle_seconds: float = Field(
+        2.0, ge=0, description="a file younger than this is looked at twice, this far apart, and left for the next run if it still grows"
+    )
+    memory_limit: str = Field(
+        "2GB", pattern=r"^[0-9]+(\.[0-9]+)?(MB|GB|MiB|GiB)$", description="memory that DuckDB may use"
+    )
+    docs_kept: int = Field(100, ge=1, description="validation results kept in the Data Docs, newest first")
+
+    @property
+    def landing_dir(self) -> Path:
+        """Where files land."""
+        return self.landing or self.home / "landing"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The working database, which the pipeline alone opens."""
+        return self.home / "warehouse" / "podcast.duckdb"
+
+    @property
+    def published_path(self) -> Path:
+        """The published copy, for everybody else."""
+        return self.home / "warehouse" / "published.duckdb"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        """Where evidence is kept."""
+        return self.home / "quarantine"
+
+    @property
+    def site_dir(self) -> Path:
+        """Where the browsable site is built."""
+        return self.home / "site"
+
+    def dbt_vars(self) -> dict[str, Any]:
+        """The rules that dbt needs, by the names of the dbt variables."""
+        return {
+            "min_event_timestamp": self.min_event_timestamp.isoformat(sep=" "),
+            "future_tolerance_minutes": self.future_tolerance_minutes,
+            "max_duration_seconds": self.max_duration_seconds,
+            "analysis_end_date": self.analysis_end_date.isoformat() if self.analysis_end_date else None,
+            "window_days": self.window_days,
+        }
+
+    def thresholds(self) -> dict[str, float]:
+        """The named thresholds of the expectation suites."""
+        return {
+            "max_malformed_share": self.max_malformed_share,
+            "max_invalid_share": self.max_invalid_share,
+            "max_unknown_share": self.max_unknown_share,
+            "warn_invalid_share": self.warn_invalid_share,
+            "warn_unknown_share": self.warn_unknown_share,
+            "max_duration_seconds": self.max_duration_seconds,
+        }
+
+    def inputs_hash(self) -> str:
+        """Hash of what the tables depend on besides the batches: reference data, rules and models.
+
+        When it differs from the last passed run's, a run has something to do even without a new file.
+        """
+        digest = hashlib.sha256(repr(sorted(self.dbt_vars().items())).encode())
+        paths = [self.seeds / "users.csv", self.seeds / "episodes.csv"]
+        paths += sorted(p for d in ("models", "macros") for p in (DBT_PROJECT / d).rglob("*") if p.is_file())
+        for path in paths:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:16]
+
+
+def load_settings() -> Settings:
+    """Read and check all settings; all problems are reported together.
+
+    Raises `SettingsError` naming each setting, what it takes and what it was given.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(e) for e in error.errors())) from None
+    missing = [n for n in ("users.csv", "episodes.csv") if not (settings.seeds / n).is_file()]
+    if missing:
+        raise SettingsError(
+            f"PODCAST_SEEDS={settings.seeds}: {' and '.join(missing)} not found there. "
+            "It takes a folder holding users.csv and episodes.csv."
+        )
+    return settings.model_copy(
+        update={
+            name: getattr(settings, name).expanduser().absolute()
+            for name in ("home", "landing", "seeds")
+            if getattr(settings, name) is not None
+        }
+    )
+
+
+def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's own error record
+    """One line per refused setting."""
+    name = str(error["loc"][0]) if error["loc"] else "?"
+    takes = Settings.model_fields[name].description if name in Settings.model_fields else "unknown setting"
+    return f"PODCAST_{name.upper()}={error.get('input')!r}: {error['msg']} ({takes})."

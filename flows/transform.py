@@ -1,0 +1,103 @@
+"""dbt, one layer at a time, through prefect-dbt: the only module that knows dbt."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.domain import Layer
+from flows.errors import TransformError
+from flows.settings import DBT_PROJECT, Settings
+
+REFERENCE_FILES = ("users.csv", "episodes.csv")
+
+
+def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[str, ...]:
+    """Build the models (and for the first layer the seeds) with the layer's tag; returns their names.
+
+    In this process, where the models see the working database through the connection that is open anyway.
+    Raises `TransformError` naming each model that failed, and why.
+    """
+    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
+
+    arguments = [
+        "build", "--select", f"tag:{layer}",
+        "--exclude-resource-type", "test", "unit_test",
+        "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
+        "--quiet",
+    ]  # fmt: skip
+    with _environment(settings):
+        runner = PrefectDbtRunner(
+            settings=PrefectDbtSettings(
+                project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT, target_path=dbt_dir(settings) / "target"
+            ),
+            raise_on_failure=False,
+        )
+        try:
+            result = runner.invoke(arguments + (["--full-refresh"] if full_refresh else []))
+        except ValueError as error:
+            raise TransformError(f"dbt could not build the {layer} layer: {error}") from error
+        finally:
+            close_connections()
+    return _names_of_built(layer, result)
+
+
+def dbt_dir(settings: Settings) -> Path:
+    """Where dbt keeps what it makes: manifest, compiled models, logs."""
+    return settings.home / "dbt"
+
+
+def close_connections() -> None:
+    """Let go of the handles on the database that dbt keeps after an invocation."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    DuckDBConnectionManager.close_all_connections()
+
+
+@contextmanager
+def _environment(settings: Settings) -> Iterator[None]:
+    """The variables that `profiles.yml` and `dbt_project.yml` read."""
+    ours = {
+        "DBT_PODCAST_TARGET": settings.engine,
+        "DBT_PODCAST_DATABASE": str(settings.warehouse_path),
+        "DBT_PODCAST_SEEDS": str(_stage_reference_data(settings)),
+        "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _stage_reference_data(settings: Settings) -> Path:
+    """A copy of the two seed files for dbt to read.
+
+    dbt writes the SQL that it ran for a seed under its target directory *by the seed's path*; for a seed
+    outside of the project that is the seed file itself, which would be lost.
+    """
+    staged = dbt_dir(settings) / "seeds"
+    staged.mkdir(parents=True, exist_ok=True)
+    for name in REFERENCE_FILES:
+        shutil.copyfile(settings.seeds / name, staged / name)
+    return staged
+
+
+def _names_of_built(layer: Layer, result: Any) -> tuple[str, ...]:  # noqa: ANN401 - dbt's own type
+    nodes = list(result.result or ())
+    failed = [f"{n.node.name}: {n.message}" for n in nodes if str(n.status) not in ("success", "pass")]
+    if failed or not nodes or not result.success:
+        problems = "\n".join(failed) or str(result.exception or "no model has the tag")
+        raise TransformError(f"dbt could not build the {layer} layer; nothing was published.\n{problems}")
+    return tuple(n.node.name for n in nodes)
