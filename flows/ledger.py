@@ -44,6 +44,24 @@ def pending(connection: duckdb.DuckDBPyConnection) -> list[Batch]:
     return _select(connection, "pending order by filename, attempt")
 
 
+def empty_of_run(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[Batch]:
+    """The files without rows that a run found."""
+    return _select(connection, "status = 'empty' and run_id = ? order by filename", [run_id])
+
+
+def recorded(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) -> set[str]:
+    """Which of the batches have been entered already."""
+    rows = connection.execute(
+        "select batch_id from ops.batches where batch_id in (select unnest(?::varchar[]))", [list(batch_ids)]
+    ).fetchall()
+    return {batch_id for (batch_id,) in rows}
+
+
+def mark_all_pending(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make every batch pending whose rows are there, so that the next layers are computed from all of them."""
+    connection.execute("update ops.batches set pending = true where row_count > 0")
+
+
 def by_status(connection: duckdb.DuckDBPyConnection, *statuses: BatchStatus) -> list[Batch]:
     """The batches in one of the states, newest first."""
     return _select(

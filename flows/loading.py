@@ -61,7 +61,7 @@ def load_files(
     becomes a quarantined batch without rows.
     """
     total = Loaded()
-    for group in _groups(sorted(arrivals, key=lambda a: a.file.filename)):
+    for group in _groups(_not_recorded(connection, arrivals)):
         with transaction(connection):
             loaded = _load_group(connection, group, run_id)
         total = Loaded(
@@ -72,6 +72,14 @@ def load_files(
         )
         progress(total)
     return total
+
+
+def _not_recorded(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    """What is still to be loaded, in order of file name: a retry may come after a commit."""
+    identifiers = [batch_id(a.file.filename, a.attempt) for a in arrivals]
+    done = ledger.recorded(connection, identifiers)
+    left = [a for a, identifier in zip(arrivals, identifiers, strict=True) if identifier not in done]
+    return sorted(left, key=lambda a: a.file.filename)
 
 
 def _groups(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
@@ -267,13 +275,16 @@ def _inflate(
     Small pieces go in, since what comes out of one may be a thousand times as large.
     """
     member: _Decompressor | None = None
+    started = False
     try:
         for chunk in source.chunks(2**14):
-            rest = chunk
+            rest = chunk if member else chunk.lstrip(b"\0") if started else chunk
+            started = True
             while rest:
                 member = member or new()
                 yield member.decompress(rest)
-                rest = member.unused_data if member.eof else b""
+                # Zero bytes between or after members are padding, as of tapes.
+                rest = member.unused_data.lstrip(b"\0") if member.eof else b""
                 member = None if member.eof else member
     except broken as error:
         raise UnreadableFileError(f"the compressed data is broken: {error}") from None
@@ -324,9 +335,11 @@ _IS_STRICT = f"""not (
 # It also gives a number that is not a plain integer back in its own notation (1e3 as 1000.0). Where such a
 # number may be the value of a key, all numbers outside strings are quoted first, so that their text stays.
 _HAS_ODD_NUMBER = r'"\s*:\s*-?[0-9]+[.eE]|"\s*:\s*-0'
+# (The number added to the line's end is there for every match to reach: without it, one would start inside a
+# string behind the last number.)
 _QUOTED = (
-    "regexp_replace(line, "
-    rf''''((?:{_STRING}|[^"0-9-])*)(-?[0-9][0-9.eE+-]*)', '\1"\2"', 'gs')'''
+    "left(regexp_replace(object_line || ' 0', "
+    rf''''((?:{_STRING}|[^"0-9-])*)(-?[0-9][0-9.eE+-]*)', '\1"\2"', 'gs'), -4)'''
 )
 
 # And of a key that stands twice it takes the first value, where every other reader of JSON takes the last.
@@ -347,33 +360,35 @@ with lines as (
     {lines}
 ),
 json as (
-    select *, coalesce(json_valid(line) and {_IS_STRICT}, false) as is_json
+    -- null where the line is no JSON: whatever the engine computes early, it never meets broken text
+    select *, case when json_valid(line) and {_IS_STRICT} then line end as json_line
     from lines
     where line is null or regexp_matches(line, '{NOT_BLANK}')
 ),
 objects as (
-    select *, case when is_json then json_type(line) = 'OBJECT' else false end as is_object
+    select *, case when json_type(json_line) = 'OBJECT' then json_line end as object_line
     from json
 ),
 members as (
     select
         *,
-        case when is_object then json_keys(line) else [] end as keys,
+        json_keys(object_line) as keys,
         len(keys) > len(list_distinct(keys)) as has_repeated_keys,
-        not list_has_all({_KEY_LIST}, keys) as has_further_keys,
-        case when is_object and regexp_matches(line, '{_HAS_ODD_NUMBER}') then {_QUOTED} else line end as text,
+        coalesce(not list_has_all({_KEY_LIST}, keys), false) as has_further_keys,
+        case
+            when regexp_matches(object_line, '{_HAS_ODD_NUMBER}') then {_QUOTED}
+            else object_line
+        end as text,
     from objects
 ),
 valued as (
     select
         *,
         case
-            when not is_object then null
             when has_repeated_keys then {_of_last("json_extract_string")}
             else json_extract_string(text, {_KEY_LIST})
         end as texts,
         case
-            when not is_object then null
             when has_repeated_keys then {_of_last("json_type")}
             else json_type(text, {_KEY_LIST})
         end as types,
@@ -385,11 +400,12 @@ select
     line_number,
     {", ".join(f"case when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}" for i, key in enumerate(KEYS, 1))},
     case
-        when not is_object or has_further_keys or has_repeated_keys or list_has_any(types, ['OBJECT', 'ARRAY'])
+        when object_line is null
+            or has_further_keys or has_repeated_keys or list_has_any(types, ['OBJECT', 'ARRAY'])
         then line
     end as rescued,
     line_bytes as rescued_bytes,
-    not is_object as is_malformed,
+    object_line is null as is_malformed,
     has_further_keys,
     load_at
 from valued

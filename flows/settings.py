@@ -87,7 +87,10 @@ class Settings(BaseSettings):
     memory_limit: str = Field(
         "2GB", pattern=r"^[0-9]+(\.[0-9]+)?(MB|GB|MiB|GiB)$", description="memory that DuckDB may use"
     )
-    docs_kept: int = Field(100, ge=1, description="validation results kept in the Data Docs, newest first")
+    docs_kept: int = Field(100, ge=1, description="runs whose validation results and Data Docs pages are kept")
+    site_url: str | None = Field(
+        None, description="where the site is served, for the links to it; unset: the files under `<home>/site`"
+    )
 
     @property
     def landing_dir(self) -> Path:
@@ -113,6 +116,11 @@ class Settings(BaseSettings):
     def site_dir(self) -> Path:
         """Where the browsable site is built."""
         return self.home / "site"
+
+    @property
+    def site_link(self) -> str:
+        """The address of the site, as links name it."""
+        return (self.site_url or self.site_dir.absolute().as_uri()).rstrip("/")
 
     def dbt_vars(self) -> dict[str, Any]:
         """The rules that dbt needs, by the names of the dbt variables."""

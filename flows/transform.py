@@ -23,6 +23,7 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
     In this process, where the models see the working database through the connection that is open anyway.
     Raises `TransformError` naming each model that failed, and why.
     """
+    from dbt_common.events.base_types import EventLevel
     from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 
     arguments = [
@@ -34,7 +35,10 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
     with _environment(settings):
         runner = PrefectDbtRunner(
             settings=PrefectDbtSettings(
-                project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT, target_path=dbt_dir(settings) / "target"
+                project_dir=DBT_PROJECT,
+                profiles_dir=DBT_PROJECT,
+                target_path=dbt_dir(settings) / "target",
+                log_level=EventLevel.WARN,  # by default Prefect's own level, whose names dbt does not all know
             ),
             raise_on_failure=False,
         )
