@@ -175,9 +175,9 @@ def _verdict(
                 for one in blamed:
                     reason = expectation.get("meta", {}).get("reason", "failed_expectation")
                     failing.setdefault(str(one.batch_id), []).append(reason)
-                    failing[str(one.batch_id)].append(f"{whole.description} {_finding(one)}")
+                    failing[str(one.batch_id)].append(_finding(one))
                 if not blamed:
-                    unblamed.append(f"{whole.expectation}: {whole.description} {_finding(whole)}")
+                    unblamed.append(_finding(whole))
     return Verdict(
         gate=gate,
         results=tuple(results),
@@ -194,7 +194,8 @@ def _first_code_then_details(notes: list[str]) -> tuple[str, ...]:
 
 
 def _finding(result: ExpectationResult) -> str:
-    return f"(found {result.observed}, allowed {result.threshold})"
+    """What was expected, and what was found instead."""
+    return f"{result.description} Found {result.observed}; allowed is {result.threshold}."
 
 
 def _find_result(gate: Gate, expectation: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:

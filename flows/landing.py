@@ -195,11 +195,8 @@ def _refusal(entry: os.DirEntry[str], root: Path) -> str | None:
 
 def is_event_file(name: str) -> bool:
     """Whether a file name says that it holds events (the contract's suffixes, compared as they are)."""
-    for suffix in COMPRESSED_SUFFIXES:
-        name = name.removesuffix(suffix) if name.endswith(suffix) else name
-        if name.endswith(EVENT_SUFFIXES):
-            return True
-    return False
+    compression = next((suffix for suffix in COMPRESSED_SUFFIXES if name.endswith(suffix)), "")
+    return name.removesuffix(compression).endswith(EVENT_SUFFIXES)
 
 
 def _look_again(found: _Findings, settle_seconds: float) -> list[str]:

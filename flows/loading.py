@@ -61,9 +61,10 @@ def load_files(
     becomes a quarantined batch without rows.
     """
     total = Loaded()
+    writer = _Writer(connection)
     for group in _groups(_not_recorded(connection, arrivals)):
         with transaction(connection):
-            loaded = _load_group(connection, group, run_id)
+            loaded = _load_group(writer, group, run_id)
         total = Loaded(
             total.batches + loaded.batches,
             total.rows + loaded.rows,
@@ -103,6 +104,12 @@ class _Writer:
     connection: duckdb.DuckDBPyConnection
     blocks: list[Block] = field(default_factory=list)
     size: int = 0
+    latest: datetime = datetime.min  # noqa: DTZ901 - UTC without a zone, as everywhere
+
+    def now(self) -> datetime:
+        """The time, which never decreases within a run, even when the clock is set back."""
+        self.latest = max(self.latest, utc_now())
+        return self.latest
 
     def add(self, block: Block) -> None:
         self.blocks.append(block)
@@ -125,8 +132,7 @@ class _Writer:
         self.connection.execute("delete from bronze.raw_events where batch_id = ?", [batch_id])
 
 
-def _load_group(connection: duckdb.DuckDBPyConnection, group: list[Arrival], run_id: str) -> Loaded:
-    writer = _Writer(connection)
+def _load_group(writer: _Writer, group: list[Arrival], run_id: str) -> Loaded:
     batches: list[Batch] = []
     left_out: list[tuple[str, str]] = []
     for arrival in group:
@@ -136,8 +142,8 @@ def _load_group(connection: duckdb.DuckDBPyConnection, group: list[Arrival], run
             writer.take_back(batch_id(arrival.file.filename, arrival.attempt))
             left_out.append((arrival.file.filename, f"cannot be read: {error.strerror or error}"))
     writer.flush()
-    finished = _with_counts(connection, batches)
-    ledger.record(connection, finished)
+    finished = _with_counts(writer.connection, batches)
+    ledger.record(writer.connection, finished)
     return Loaded(
         batches=len(finished),
         rows=sum(b.row_count for b in finished),
@@ -153,7 +159,7 @@ def batch_id(filename: str, attempt: int) -> str:
 
 def _load_file(arrival: Arrival, writer: _Writer, run_id: str) -> Batch:
     """Read one file to its end, handing its blocks to the writer. Raises `OSError`."""
-    identifier, load_at = batch_id(arrival.file.filename, arrival.attempt), utc_now()
+    identifier, load_at = batch_id(arrival.file.filename, arrival.attempt), writer.now()
     detail = None
     with arrival.file.path.open("rb") as file:
         source = _HashedFile(file)

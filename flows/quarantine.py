@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import ledger, reports
@@ -13,23 +12,18 @@ from flows.domain import Batch, BatchStatus, Gate, Verdict
 from flows.warehouse import transaction
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import duckdb
 
     from flows.settings import Settings
 
 FAILING_LINES = """
     select
-        line_number,
-        validation_errors
-            || case when is_valid and users.user_id is null then ['unknown_user'] else [] end
-            || case when is_valid and episodes.episode_id is null then ['unknown_episode'] else [] end as codes,
-        event_type, classified_events.user_id, classified_events.episode_id, "timestamp", duration,
-        rescued,
+        line_number, codes, event_type, user_id, episode_id, "timestamp", duration, rescued,
         base64(rescued_bytes) as rescued_base64
-    from bronze.classified_events
-    left join bronze.users on classified_events.user_id = users.user_id
-    left join bronze.episodes on classified_events.episode_id = episodes.episode_id
-    where batch_id = $batch_id and load_at = $load_at and len(codes) > 0
+    from ops.failing_lines
+    where batch_id = $batch_id and load_at = $load_at
     order by line_number
 """
 

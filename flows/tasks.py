@@ -26,6 +26,7 @@ from flows import (
 from flows import publish as publishing
 from flows.domain import BatchStatus, Gate, HeldBack, Layer, Loaded, Plan, RunStatus, RunSummary, Verdict
 from flows.errors import GateFailedError
+from flows.planning import plan_run
 from flows.settings import Settings
 from flows.warehouse import connect, utc_now
 
@@ -37,10 +38,10 @@ ONCE = {"cache_policy": NO_CACHE}
 def discover_files(settings: Settings) -> Plan:
     """What there is to do."""
     with connect(settings) as connection:
-        plan = landing.discover(settings, connection)
-        changed = history.last_inputs_hash(connection) != settings.inputs_hash()
-    progress.report("discover", f"{len(plan.arrivals)} new files, {plan.pending_batches} batches waiting")
-    return replace(plan, inputs_changed=changed or not settings.published_path.exists())
+        plan = plan_run(settings, connection)
+    waiting = f", {plan.pending_batches:,} batches waiting" if plan.pending_batches else ""
+    progress.report("discover", f"{len(plan.arrivals):,} new files{waiting}")
+    return plan
 
 
 @task(name="plan reprocessing", tags=["landing"], **IDEMPOTENT)

@@ -131,6 +131,11 @@ def writer_lock(settings: Settings, *, purpose: str) -> Iterator[None]:
         lock.release()
 
 
+def lock_holder(settings: Settings) -> str:
+    """Who writes the warehouse now, in words."""
+    return _holder(settings.home / "warehouse" / "writer.json")
+
+
 def _holder(path: Path) -> str:
     try:
         held = json.loads(path.read_text())

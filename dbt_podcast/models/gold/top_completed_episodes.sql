@@ -15,13 +15,12 @@ dim_episodes as (
 
 analysis_window as (
 
-    select
-        {% if var("analysis_end_date") %}
-        cast('{{ var("analysis_end_date") }}' as date) as end_date
-        {% else %}
-        {{ add_days("max(event_date)", 1) }} as end_date
-        {% endif %}
+    {% if var("analysis_end_date") %}
+    select cast('{{ var("analysis_end_date") }}' as date) as end_date
+    {% else %}
+    select {{ add_days("max(event_date)", 1) }} as end_date
     from facts
+    {% endif %}
 
 ),
 

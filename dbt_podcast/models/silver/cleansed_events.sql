@@ -77,3 +77,7 @@ select
     load_at
 from ranked
 where best_first = 1
+    {% if is_incremental() %}
+    -- a key that shares its hash and its time with a touched one is left alone
+    and interaction_id in (select interaction_id from {{ ref("touched_keys") }})
+    {% endif %}

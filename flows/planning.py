@@ -1,0 +1,24 @@
+"""What there is to do: the landing directory against the ledger, and the rules against the last run's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flows import history, landing
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.domain import Plan
+    from flows.settings import Settings
+
+
+def plan_run(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
+    """Files to load, batches that wait, and whether reference data, rules or models have changed.
+
+    Raises `LandingError` where the landing directory cannot be read.
+    """
+    plan = landing.discover(settings, connection)
+    is_current = settings.published_path.exists() and history.last_inputs_hash(connection) == settings.inputs_hash()
+    return replace(plan, inputs_changed=not is_current)

@@ -1,0 +1,126 @@
+"""What the terminal shows: steps as they end, tables, and text from the data made harmless."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows import progress, reports
+from flows.domain import RunStatus
+
+if TYPE_CHECKING:
+    from flows.domain import Batch, RunSummary
+    from flows.settings import Settings
+
+FOLDED = ("file", "found", "as it came", "message", "codes")
+"""Columns that give way where the terminal is narrow."""
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def plain(value: object) -> Text:
+    """Text as it is: control characters shown as escapes, nothing in it read as markup."""
+    return Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(value)))
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table of plain text; numbers to the right."""
+    built = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, name in enumerate(header):
+        is_number = all(isinstance(row[index], int) for row in rows) and bool(rows)
+        built.add_column(
+            name, justify="right" if is_number else "left", overflow="fold", no_wrap=name not in FOLDED
+        )
+    for row in rows:
+        built.add_row(*(plain(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row))
+    return built
+
+
+@contextmanager
+def showing_steps() -> Iterator[None]:
+    """Show each step of a run when it ends, with what it found and how long it took."""
+    last = time.monotonic()
+    with console.status("starting Prefect") as status:
+
+        def show(step: str, message: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            console.print(Text(f"  {step:<16}"), plain(f"{message:<44}"), Text(f"{now - last:6.1f} s", style="dim"))
+            last = now
+            status.update(f"after {step}")
+
+        with progress.listening(show):
+            yield
+
+
+def show_summary(settings: Settings, summary: RunSummary) -> None:
+    """The run's result, its accounting, what was held back, and where to look next."""
+    console.print()
+    style = "bold yellow" if summary.quarantined else "bold green"
+    console.print(Text(reports.headline(summary), style=style))
+    if summary.status is RunStatus.PASSED:
+        console.print()
+        console.print(_accounting(summary))
+        _show_held_back(summary)
+    show_not_loaded(summary)
+    for warning in summary.warnings:
+        console.print(Text("warning: ", style="yellow"), plain(warning))
+    if summary.status is RunStatus.PASSED:
+        console.print()
+        show_where_to_look(settings)
+
+
+def show_where_to_look(settings: Settings) -> None:
+    """Where the results are."""
+    console.print(Text("Tables   "), plain(settings.published_path), Text("(open it read-only, at any time)", style="dim"))
+    console.print(Text("Report   "), plain(settings.site_link + "/index.html"))
+    console.print(Text("Status   "), Text("podcast status"), Text("(also: make ui)", style="dim"))
+
+
+def show_not_loaded(summary: RunSummary) -> None:
+    """Files that are left for another run or for a person."""
+    for name, reason in summary.refused:
+        console.print(Text("not loaded: ", style="yellow"), plain(f"{name} {reason}"))
+    for name in summary.unsettled:
+        console.print(Text("not loaded: ", style="yellow"), plain(f"{name} is still being written; the next run looks again"))
+    if summary.ignored:
+        shown = ", ".join(summary.ignored[:5]) + (", ..." if len(summary.ignored) > 5 else "")  # noqa: PLR2004
+        console.print(Text("ignored: ", style="dim"), plain(f"{len(summary.ignored)} files that are not event files: {shown}"))
+
+
+def _accounting(summary: RunSummary) -> Table:
+    rows = [
+        (label, run, warehouse)
+        for (label, run), (_, warehouse) in zip(
+            reports.accounting_rows(summary.run), reports.accounting_rows(summary.warehouse), strict=True
+        )
+    ]
+    return table("Every line is accounted for", ("", "this run", "warehouse"), rows)
+
+
+def _show_held_back(summary: RunSummary) -> None:
+    if not summary.quarantined:
+        return
+    console.print(Text("\nHeld back", style="bold"))
+    for batch in summary.quarantined:
+        console.print(plain(f"{batch.filename} ({batch.row_count:,} lines) by gate {batch.gate}: {batch.reason}"))
+        console.print(plain(f"  {batch.detail}"))
+        console.print(plain(f"  podcast quarantine show {batch.batch_id}"))
+
+
+def show_batches(title: str, batches: Sequence[Batch]) -> None:
+    """Batches with their state and reason."""
+    header = ("batch", "file", "status", "reason", "lines", "loaded at (UTC)")
+    rows = [
+        (b.batch_id, b.filename, b.status, b.reason or "", b.row_count, f"{b.load_at:%Y-%m-%d %H:%M}")
+        for b in batches
+    ]
+    console.print(table(title, header, rows))
+

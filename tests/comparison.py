@@ -1,0 +1,162 @@
+"""The pipeline's tables against the oracle's, row by row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import oracle
+import pytest
+
+RAW = """
+    select filename, line_number, event_type, user_id, episode_id, "timestamp", duration, rescued,
+        rescued_bytes, is_malformed, load_at
+    from bronze.raw_events
+"""
+VALIDATED = "select filename, line_number, validation_errors, is_valid from bronze.validated_events"
+SILVER = """
+    select user_id, episode_id, event_type, "timestamp", duration, filename, line_number, load_at
+    from silver.cleansed_events
+"""
+FACTS = """
+    select user_id, episode_id, event_type, "timestamp", event_date, duration, load_at
+    from gold.fact_user_interactions
+"""
+
+
+def write_reference_data(
+    folder: Path, users: Iterable[Sequence[Any]], episodes: Iterable[Sequence[Any]]
+) -> Path:
+    """users.csv and episodes.csv as a person would hand them over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = {
+        "users.csv": ("user_id", "signup_date", "country"),
+        "episodes.csv": ("episode_id", "podcast_id", "title", "release_date", "duration_seconds"),
+    }
+    for (name, header), rows in zip(headers.items(), (users, episodes), strict=True):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(["" if value is None else value for value in row] for row in rows)
+    return folder
+
+
+def expected_world(
+    warehouse: Path,
+    contents: Mapping[str, bytes],
+    users: list[Any],
+    episodes: list[Any],
+    *,
+    decisions: Mapping[str, Any] | None = None,
+) -> oracle.World:
+    """What the oracle makes of the files, loaded when the ledger says they were."""
+    rows = _rows(warehouse, "select filename, max_by(load_at, attempt) from ops.batches group by filename")
+    batches = [
+        oracle.Batch(name, contents[name], load_at, (decisions or {}).get(name)) for name, load_at in rows
+    ]
+    return oracle.evaluate(batches, users, episodes, rules=oracle.Rules(), thresholds=oracle.Thresholds())
+
+
+def assert_tables_equal(home: Path, world: oracle.World) -> None:
+    """Every table of the contract, in the working database and in the published copy, equals the oracle's."""
+    working = home / "warehouse" / "podcast.duckdb"
+    published = home / "warehouse" / "published.duckdb"
+    statuses = dict(_rows(working, "select filename, max_by(status, attempt) from ops.batches group by 1"))
+    assert statuses == world.statuses
+    _assert_same(
+        _rows(working, RAW),
+        [
+            (
+                r.filename, r.line_number, r.event_type, r.user_id, r.episode_id, r.timestamp, r.duration,
+                r.rescued, r.rescued_bytes, r.malformed, r.load_at,
+            )
+            for r in world.raw
+        ],
+    )  # fmt: skip
+    _assert_same(
+        [(f, n, tuple(codes), valid) for f, n, codes, valid in _rows(working, VALIDATED)],
+        [(r.filename, r.line_number, tuple(codes), not codes) for r, codes in world.validated],
+    )
+    for database in (working, published):
+        _assert_silver_and_gold(database, world)
+    (counts,) = _rows(
+        published,
+        """
+        select total_lines, total_malformed, total_invalid, total_duplicates, total_facts, total_held_back
+        from ops.runs where status = 'passed' order by started_at desc limit 1
+        """,
+    )
+    a = world.accounting
+    assert counts == (a.lines, a.malformed, a.invalid, a.duplicates, a.facts, a.held_back)
+
+
+def _assert_silver_and_gold(database: Path, world: oracle.World) -> None:
+    _assert_same(
+        _rows(database, SILVER),
+        [
+            (s.user_id, s.episode_id, s.event_type, s.timestamp, s.duration, s.filename, s.line_number, s.load_at)
+            for s in world.silver
+        ],
+    )
+    _assert_same(
+        _rows(database, FACTS),
+        [(f.user_id, f.episode_id, f.event_type, f.timestamp, f.event_date, f.duration, f.load_at) for f in world.facts],
+    )
+    _assert_same(
+        _rows(database, "select user_id, signup_date, country, is_inferred from gold.dim_users"),
+        world.dim_users,
+    )
+    _assert_same(
+        _rows(
+            database,
+            "select episode_id, podcast_id, title, release_date, duration_seconds, is_inferred from gold.dim_episodes",
+        ),
+        world.dim_episodes,
+    )
+    top = _rows(
+        database,
+        "select episode_id, title, podcast_id, completion_count from gold.top_completed_episodes "
+        "order by completion_count desc, episode_id",
+    )
+    assert top == [tuple(row) for row in world.top_completed_episodes]
+    rates = _rows(
+        database,
+        "select country, avg_listen_through_rate, completion_count from gold.listen_through_by_country order by country",
+    )
+    expected = sorted(world.listen_through_by_country)
+    assert [(c, n) for c, _, n in rates] == [(c, n) for c, _, n in expected]
+    assert [r for _, r, _ in rates] == pytest.approx([r for _, r, _ in expected], rel=1e-9)
+    _assert_same(
+        _rows(database, "select event_date, listener_count from gold.multi_episode_listeners_daily"),
+        world.multi_episode_listeners_daily,
+    )
+
+
+def snapshot(database: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Silver and gold, whole, in an order of their own."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        tables = connection.execute(
+            "select schema_name || '.' || table_name from duckdb_tables() where schema_name in ('silver', 'gold')"
+        ).fetchall()
+        return {t: sorted(connection.execute(f"from {t}").fetchall(), key=_sort_key) for (t,) in sorted(tables)}
+
+
+def _rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def _assert_same(found: Iterable[Sequence[Any]], expected: Iterable[Sequence[Any]]) -> None:
+    assert sorted(map(tuple, found), key=_sort_key) == sorted((_plain(r) for r in expected), key=_sort_key)
+
+
+def _plain(row: Any) -> tuple[Any, ...]:
+    return tuple(row) if isinstance(row, tuple | list) else tuple(getattr(row, f) for f in row.__slots__)
+
+
+def _sort_key(row: Sequence[Any]) -> list[tuple[str, str]]:
+    return [(type(v).__name__, v.isoformat() if isinstance(v, date | datetime) else repr(v)) for v in row]

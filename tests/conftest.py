@@ -1,0 +1,70 @@
+"""What tests share: a Prefect to run flows in, homes to run the pipeline in, and the tables as plain values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+for _name in [name for name in os.environ if name.startswith(("PODCAST_", "PREFECT_", "DBT_"))]:
+    del os.environ[_name]
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home of its own, with a landing directory and reference data, whose settings are in the environment."""
+
+    path: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    def __post_init__(self) -> None:
+        (self.path / "landing").mkdir(parents=True, exist_ok=True)
+        self.set(home=self.path, settle_seconds=0)
+
+    def set(self, **settings: object) -> None:
+        """Set settings by name."""
+        for name, value in settings.items():
+            self.monkeypatch.setenv(f"PODCAST_{name.upper()}", str(value))
+
+    def land(self, files: Mapping[str, bytes]) -> None:
+        """Put files into the landing directory."""
+        for name, content in files.items():
+            path = self.path / "landing" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def run(self, **parameters: Any) -> Any:
+        """One run of the flow."""
+        from flows.pipeline import podcast_pipeline
+
+        return podcast_pipeline(**parameters)
+
+    def query(self, sql: str, *, published: bool = False) -> list[tuple[Any, ...]]:
+        """Rows of the working database, or of the published copy."""
+        name = "published.duckdb" if published else "podcast.duckdb"
+        with duckdb.connect(str(self.path / "warehouse" / name), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server of the tests' own, in this process."""
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+    from prefect.testing.utilities import prefect_test_harness
+
+    import flows.settings  # noqa: F401 - switches usage statistics off
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: None) -> Home:
+    """A home to run the flow in."""
+    return Home(tmp_path / "home", monkeypatch)
