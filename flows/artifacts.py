@@ -36,9 +36,7 @@ def report_quarantine(batches: Sequence[Batch]) -> None:
 
 def report_summary(settings: Settings, summary: RunSummary) -> None:
     """The run, and the way to the Data Docs."""
-    create_markdown_artifact(
-        reports.summary_markdown(summary), key=SUMMARY_KEY, description=reports.headline(summary)
-    )
+    create_markdown_artifact(reports.summary_markdown(summary), key=SUMMARY_KEY, description=reports.headline(summary))
     create_link_artifact(
         f"{settings.site_link}/index.html", link_text="Data Docs and run report", key=DATA_DOCS_KEY,
         description="Every validation result, page by page",

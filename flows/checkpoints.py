@@ -89,7 +89,10 @@ def _one_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]
 
 def _suites_to_run(gate: Gate, expected: Expected) -> list[dict[str, Any]]:
     """Without a batch to judge or a row to find there is nothing that a suite on these could say."""
-    counts = {"batches": expected.batches, "rows": expected.rows if gate in (Gate.RAW, Gate.VALIDATED) else expected.min_rows}
+    counts = {
+        "batches": expected.batches,
+        "rows": expected.rows if gate in (Gate.RAW, Gate.VALIDATED) else expected.min_rows,
+    }
     return [s for s in load_suites(gate) if counts.get(s["meta"]["judges"], 1)]
 
 
@@ -102,7 +105,9 @@ def _run_checkpoint(
 
     context = open_context(settings)
     source = context.data_sources.add_sql(
-        name="warehouse", connection_string=_connection_string(settings.warehouse_path), create_temp_table=False
+        name="warehouse",
+        connection_string=_connection_string(settings.warehouse_path),
+        create_temp_table=False,
     )
     try:
         definitions = [_validation_definition(context, source, suite) for suite in suites]
@@ -226,9 +231,7 @@ def _find_result(gate: Gate, expectation: dict[str, Any], results: list[dict[str
     return matching[0]
 
 
-def _result(
-    suite: dict[str, Any], expectation: dict[str, Any], result: dict[str, Any]
-) -> ExpectationResult:
+def _result(suite: dict[str, Any], expectation: dict[str, Any], result: dict[str, Any]) -> ExpectationResult:
     kwargs = result["expectation_config"]["kwargs"]
     return ExpectationResult(
         expectation=_name(expectation),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import sys
@@ -33,7 +32,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; an error that is meant for a person is shown without a traceback."""
-    _silence_exit()
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -58,11 +56,6 @@ def _fail(message: str, exit_code: int) -> None:
     for line in message.splitlines():
         errors.print(plain(line))
     sys.exit(exit_code)
-
-
-def _silence_exit() -> None:
-    """The DuckDB module prints about its own memory when the interpreter ends; nobody can act on that."""
-    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 # Running
@@ -100,7 +93,13 @@ def _nothing_new(plan: Plan) -> RunSummary:
 
     now = utc_now()
     return RunSummary(
-        "", RunStatus.NOTHING_NEW, now, now, unsettled=plan.unsettled, ignored=plan.ignored, refused=plan.refused
+        "",
+        RunStatus.NOTHING_NEW,
+        now,
+        now,
+        unsettled=plan.unsettled,
+        ignored=plan.ignored,
+        refused=plan.refused,
     )
 
 
@@ -247,7 +246,11 @@ def quarantine_show(batch: str) -> None:
     with _reading(settings) as connection:
         found = ledger.find(connection, batch)
     terminal.show_batches(found.filename, [found])
-    for label, value in (("found", found.detail), ("decision", found.decision), ("decided by", found.decided_by)):
+    for label, value in (
+        ("found", found.detail),
+        ("decision", found.decision),
+        ("decided by", found.decided_by),
+    ):
         if value:
             terminal.console.print(terminal.plain(f"{label}: {value}"))
     folder = quarantining.evidence_dir(settings, found.batch_id)

@@ -21,9 +21,7 @@ def load_suites(gate: Gate) -> list[dict[str, Any]]:
     paths = sorted(SUITES.glob(f"{gate}_*.json"))
     suites = [json.loads(path.read_text()) for path in paths]
     if not suites or any(not suite["expectations"] for suite in suites):
-        raise BrokenGateError(
-            f"Gate {gate}: no expectations found as {SUITES}/{gate}_*.json. Restore the file."
-        )
+        raise BrokenGateError(f"Gate {gate}: no expectations found as {SUITES}/{gate}_*.json. Restore the file.")
     return suites
 
 

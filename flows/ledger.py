@@ -133,9 +133,7 @@ def touch(connection: duckdb.DuckDBPyConnection, touched: Iterable[tuple[str, st
         )
 
 
-def quarantine(
-    connection: duckdb.DuckDBPyConnection, gate: Gate, reasons: Mapping[str, tuple[str, ...]]
-) -> None:
+def quarantine(connection: duckdb.DuckDBPyConnection, gate: Gate, reasons: Mapping[str, tuple[str, ...]]) -> None:
     """`loaded` -> `quarantined`; the first reason names the kind, the others are the detail for a person."""
     connection.execute(
         """
@@ -172,9 +170,7 @@ def release(connection: duckdb.DuckDBPyConnection, batch: Batch, *, reason: str,
 
 def discard(connection: duckdb.DuckDBPyConnection, batch: Batch, *, reason: str, who: str) -> None:
     """A quarantined or published batch -> `discarded`: its rows leave. Raises `LedgerError` from other states."""
-    _decide(
-        connection, batch, {BatchStatus.QUARANTINED, *CURRENT}, BatchStatus.DISCARDED, reason, who
-    )
+    _decide(connection, batch, {BatchStatus.QUARANTINED, *CURRENT}, BatchStatus.DISCARDED, reason, who)
 
 
 def _decide(
@@ -200,9 +196,7 @@ def _decide(
     )
 
 
-def settle(
-    connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Sequence[str], *, now: datetime
-) -> None:
+def settle(connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Sequence[str], *, now: datetime) -> None:
     """The end of a run, for the batches it worked on: `loaded` -> `published`, earlier attempts -> `superseded`.
 
     The same two statements make the state in the published copy (`catalog`) and in the ledger.
@@ -233,17 +227,13 @@ def settle(
 def count_by_status(connection: duckdb.DuckDBPyConnection, catalog: str | None = None) -> dict[str, int]:
     """The number of batch attempts in each state."""
     table = f"{catalog}.ops.batches" if catalog else "ops.batches"
-    return dict(
-        connection.execute(f"select status, count(*) from {table} group by status order by status").fetchall()
-    )
+    return dict(connection.execute(f"select status, count(*) from {table} group by status order by status").fetchall())
 
 
 def _select(
     connection: duckdb.DuckDBPyConnection, condition: str, parameters: list[object] | None = None
 ) -> list[Batch]:
-    rows = read_dicts(
-        connection, f"select {', '.join(COLUMNS)} from ops.batches where {condition}", parameters
-    )
+    rows = read_dicts(connection, f"select {', '.join(COLUMNS)} from ops.batches where {condition}", parameters)
     return [Batch(**{**row, "status": BatchStatus(row["status"])}) for row in rows]
 
 

@@ -176,7 +176,13 @@ def _load_file(arrival: Arrival, writer: _Writer, run_id: str) -> Batch:
 
 
 def _new_batch(
-    arrival: Arrival, identifier: str, source: _HashedFile, *, load_at: datetime, run_id: str, detail: str | None
+    arrival: Arrival,
+    identifier: str,
+    source: _HashedFile,
+    *,
+    load_at: datetime,
+    run_id: str,
+    detail: str | None,
 ) -> Batch:
     return Batch(
         batch_id=identifier,
@@ -255,8 +261,11 @@ class _HashedFile:
 class _Decompressor(Protocol):
     """What `zlib` and `zstandard` decompression objects have in common."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, /) -> bytes: ...
 
@@ -273,9 +282,7 @@ def _decompressed(filename: str, source: _HashedFile) -> Iterator[bytes]:
     return source.chunks(BLOCK_BYTES)
 
 
-def _inflate(
-    source: _HashedFile, new: Callable[[], _Decompressor], broken: type[Exception]
-) -> Iterator[bytes]:
+def _inflate(source: _HashedFile, new: Callable[[], _Decompressor], broken: type[Exception]) -> Iterator[bytes]:
     """Every member of a compressed file, each read to its check sum.
 
     Small pieces go in, since what comes out of one may be a thousand times as large.
@@ -345,8 +352,9 @@ _HAS_ODD_NUMBER = r'"\s*:\s*-?[0-9]+[.eE]|"\s*:\s*-0'
 # string behind the last number.)
 _QUOTED = (
     "left(regexp_replace(object_line || ' 0', "
-    rf''''((?:{_STRING}|[^"0-9-])*)(-?[0-9][0-9.eE+-]*)', '\1"\2"', 'gs'), -4)'''
+    rf"""'((?:{_STRING}|[^"0-9-])*)(-?[0-9][0-9.eE+-]*)', '\1"\2"', 'gs'), -4)"""
 )
+
 
 # And of a key that stands twice it takes the first value, where every other reader of JSON takes the last.
 def _of_last(function: str) -> str:
@@ -356,6 +364,11 @@ def _of_last(function: str) -> str:
         for key in KEYS
     )
     return f"[{', '.join(members)}]"
+
+
+_SCALARS = ", ".join(
+    f"case when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}" for i, key in enumerate(KEYS, 1)
+)
 
 
 def _insert(lines: str) -> str:
@@ -404,7 +417,7 @@ select
     batch_id,
     filename,
     line_number,
-    {", ".join(f"case when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}" for i, key in enumerate(KEYS, 1))},
+    {_SCALARS},
     case
         when object_line is null
             or has_further_keys or has_repeated_keys or list_has_any(types, ['OBJECT', 'ARRAY'])

@@ -47,6 +47,7 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
     Args:
         full_refresh: Recompute every table from `bronze.raw_events` instead of what is new only.
         load_new_files: Look into the landing directory; off, only waiting decisions are carried out.
+
     """
     with open_run(full_refresh=full_refresh) as run:
         plan = tasks.discover_files(run.settings)
@@ -65,6 +66,7 @@ def reprocess_batches(batches: list[str]) -> RunSummary:
 
     Args:
         batches: Batch ids, unique beginnings of them, or file names.
+
     """
     with open_run() as run:
         return process(run, tasks.plan_reprocessing(run.settings, batches))
@@ -76,10 +78,10 @@ def process(run: Run, plan: Plan) -> RunSummary:
     verdicts = []
     for step, (layer, gate) in enumerate(STEPS):
         tasks.build_layer(run.settings, layer, full_refresh=run.full_refresh)
-        verdict = pass_gate(run, gate, rebuild=[l for l, _ in STEPS[2 : step + 1]])
+        verdict = pass_gate(run, gate, rebuild=[layer for layer, _ in STEPS[2 : step + 1]])
         tasks.report_gate(run.settings, gate, verdict)
         verdicts.append(verdict)
-    summary = tasks.summarise_run(run.settings, plan, loaded, run.summary, verdicts)
+    summary = tasks.summarise_run(run.settings, plan, loaded, run.summary, verdicts, full_refresh=run.full_refresh)
     tasks.publish_tables(run.settings, summary)
     tasks.report_run(run.settings, summary)
     return summary
@@ -112,9 +114,7 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
             yield Run(settings, summary, full_refresh)
         except Exception as error:
             failed = replace(summary, finished_at=utc_now())
-            history.record_run(
-                connection, failed, catalog=settings.warehouse_path.stem, message=f"{error}"
-            )
+            history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=f"{error}")
             raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,8 @@ def write_evidence(
     folder = evidence_dir(settings, batch.batch_id)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "report.md").write_text(reports.evidence_markdown(batch, gate=gate, reasons=reasons))
-    (folder / "report.json").write_text(json.dumps(_report(batch, gate, reasons), indent=2) + "\n")
+    (folder / "report.md").write_text(reports.evidence_markdown(batch, gate=gate, reasons=reasons), "utf-8")
+    (folder / "report.json").write_text(json.dumps(_report(batch, gate, reasons), indent=2) + "\n", "utf-8")
     if batch.row_count:
         target = str(folder / "failing_lines.jsonl").replace("'", "''")
         connection.execute(
@@ -83,7 +84,7 @@ def release(connection: duckdb.DuckDBPyConnection, name: str, *, reason: str) ->
     """Decide that a quarantined batch is published as it is. Raises `LedgerError`."""
     batch = ledger.find(connection, name)
     with transaction(connection):
-        ledger.release(connection, batch, reason=reason, who=getpass.getuser())
+        ledger.release(connection, batch, reason=reason, who=_who())
     return batch
 
 
@@ -91,8 +92,16 @@ def discard(connection: duckdb.DuckDBPyConnection, name: str, *, reason: str) ->
     """Decide that a quarantined or published batch is left out for good. Raises `LedgerError`."""
     batch = ledger.find(connection, name)
     with transaction(connection):
-        ledger.discard(connection, batch, reason=reason, who=getpass.getuser())
+        ledger.discard(connection, batch, reason=reason, who=_who())
     return batch
+
+
+def _who() -> str:
+    """The person at the terminal, as the system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in many containers
+        return f"uid {os.getuid()}"
 
 
 def _report(batch: Batch, gate: str, reasons: tuple[str, ...]) -> dict[str, Any]:

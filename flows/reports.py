@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flows.domain import Accounting, Batch, ExpectationResult, HeldBack, RunStatus, RunSummary, Severity, Verdict
+from flows.domain import (
+    Accounting,
+    Batch,
+    ExpectationResult,
+    HeldBack,
+    RunStatus,
+    RunSummary,
+    Severity,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +28,8 @@ GATE_TITLES = {
 NEXT_STEPS = (
     "- look at the evidence: `podcast quarantine show {id}`\n"
     "- land a corrected file under the same name: it is loaded as a new attempt\n"
-    "- publish it as it is: `podcast quarantine release {id} --reason \"...\"`\n"
-    "- leave it out for good: `podcast quarantine discard {id} --reason \"...\"`\n"
+    '- publish it as it is: `podcast quarantine release {id} --reason "..."`\n'
+    '- leave it out for good: `podcast quarantine discard {id} --reason "..."`\n'
     "- read the file again: `podcast quarantine reprocess {id}`\n"
 )
 
@@ -70,7 +79,9 @@ def _gate_headline(verdict: Verdict) -> str:
         return "nothing to judge"
     warned = len({w.description for w in verdict.warnings if w.severity is Severity.WARNING})
     suffix = f", {_count(warned, 'warning')}" if warned else ""
-    return f"passed ({_count(verdict.judged_batches, 'batch', 'batches')}, {_count(verdict.judged_rows, 'row')}){suffix}"
+    return (
+        f"passed ({_count(verdict.judged_batches, 'batch', 'batches')}, {_count(verdict.judged_rows, 'row')}){suffix}"
+    )
 
 
 def _expectation_table(results: Sequence[ExpectationResult]) -> str:

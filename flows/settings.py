@@ -30,9 +30,27 @@ for _name, _value in QUIET.items():
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _with_reference_data(folder: Path) -> Path:
+    """A folder that holds both files of reference data."""
+    missing = [name for name in ("users.csv", "episodes.csv") if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} not found there")
+    return folder
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
 def _utc(value: datetime) -> datetime:
     """Times are UTC without a zone everywhere in the warehouse."""
-    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    try:
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    except OverflowError:
+        raise ValueError("the time in UTC is before the year 1 or after 9999") from None
 
 
 class Settings(BaseSettings):
@@ -40,11 +58,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PODCAST_", env_ignore_empty=True, frozen=True)
 
-    home: Path = Field(
+    home: AbsolutePath = Field(
         PROJECT_ROOT / "data", description="folder that holds `warehouse/`, `quarantine/`, `site/`"
     )
-    landing: Path | None = Field(None, description="landing directory; unset: `<home>/landing`")
-    seeds: Path = Field(
+    landing: AbsolutePath | None = Field(None, description="landing directory; unset: `<home>/landing`")
+    seeds: Annotated[AbsolutePath, AfterValidator(_with_reference_data)] = Field(
         DBT_PROJECT / "seeds", description="folder with `users.csv` and `episodes.csv`, the reference data"
     )
     engine: Literal["duckdb"] = Field("duckdb", description="engine of the warehouse")
@@ -64,32 +82,45 @@ class Settings(BaseSettings):
         0.10, description="a batch with a greater share of invalid rows is reported with a warning"
     )
     warn_unknown_share: Share = Field(
-        0.10, description="a batch with a greater share of unknown users or episodes is reported with a warning"
+        0.10,
+        description="a batch with a greater share of unknown users or episodes is reported with a warning",
     )
     min_event_timestamp: Annotated[datetime, AfterValidator(_utc)] = Field(
         datetime(2000, 1, 1),  # noqa: DTZ001 - UTC without a zone, as everywhere
         description="an event before this time (UTC) has the code `timestamp_too_early`",
     )
     future_tolerance_minutes: int = Field(
-        60, ge=0, description="minutes after loading from which an event has the code `timestamp_in_future`"
+        60,
+        ge=0,
+        le=10**8,
+        description="minutes after loading from which an event has the code `timestamp_in_future`",
     )
     max_duration_seconds: int = Field(
-        86400, ge=1, le=2**31 - 1, description="a longer play or completion has the code `duration_out_of_range`"
+        86400,
+        ge=1,
+        le=2**31 - 1,
+        description="a longer play or completion has the code `duration_out_of_range`",
     )
     analysis_end_date: date | None = Field(
-        None, description="end (exclusive) of the window of `top_completed_episodes`; unset: the day after the newest event"
+        None,
+        description="end (exclusive) of the window of `top_completed_episodes`; unset: the day after the newest event",
     )
-    window_days: int = Field(7, ge=1, description="days of that window")
+    window_days: int = Field(7, ge=1, le=10**5, description="days of that window")
 
     settle_seconds: float = Field(
-        2.0, ge=0, description="a file younger than this is looked at twice, this far apart, and left for the next run if it still grows"
+        2.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds; a younger file is looked at twice, this far apart, and left alone if it changed",
     )
     memory_limit: str = Field(
-        "2GB", pattern=r"^[0-9]+(\.[0-9]+)?(MB|GB|MiB|GiB)$", description="memory that DuckDB may use"
+        "2GB", pattern=r"^[1-9][0-9]*(\.[0-9]+)?(MB|GB|MiB|GiB)$", description="memory that DuckDB may use, as in 2GB"
     )
     docs_kept: int = Field(100, ge=1, description="runs whose validation results and Data Docs pages are kept")
     site_url: str | None = Field(
-        None, description="where the site is served, for the links to it; unset: the files under `<home>/site`"
+        None,
+        pattern=r"^https?://",
+        description="where the site is served, for the links to it; unset: the files under `<home>/site`",
     )
 
     @property
@@ -162,26 +193,13 @@ def load_settings() -> Settings:
     Raises `SettingsError` naming each setting, what it takes and what it was given.
     """
     try:
-        settings = Settings()
+        return Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(e) for e in error.errors())) from None
-    missing = [n for n in ("users.csv", "episodes.csv") if not (settings.seeds / n).is_file()]
-    if missing:
-        raise SettingsError(
-            f"PODCAST_SEEDS={settings.seeds}: {' and '.join(missing)} not found there. "
-            "It takes a folder holding users.csv and episodes.csv."
-        )
-    return settings.model_copy(
-        update={
-            name: getattr(settings, name).expanduser().absolute()
-            for name in ("home", "landing", "seeds")
-            if getattr(settings, name) is not None
-        }
-    )
 
 
 def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's own error record
     """One line per refused setting."""
     name = str(error["loc"][0]) if error["loc"] else "?"
     takes = Settings.model_fields[name].description if name in Settings.model_fields else "unknown setting"
-    return f"PODCAST_{name.upper()}={error.get('input')!r}: {error['msg']} ({takes})."
+    return f"PODCAST_{name.upper()}={error.get('input')!r}: {error['msg'].removeprefix('Value error, ')} ({takes})."

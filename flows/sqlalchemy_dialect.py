@@ -77,9 +77,11 @@ class Dialect(DuckDBDialect):  # type: ignore[misc]
 
     @classmethod
     def get_pool_class(cls, url: Any) -> type[pool.Pool]:  # noqa: ANN401, ARG003
+        """Without a pool."""
         return pool.NullPool
 
     def connect(self, *args: Any, **options: Any) -> _Connection:  # noqa: ANN401
+        """As the other users of the file do, without settings of its own."""
         return _Connection(duckdb.connect(options.get("database") or args[0]))
 
 

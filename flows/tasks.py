@@ -7,6 +7,7 @@ beside it would race it. Cancelling a flow run ends its process, and with it eve
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -30,8 +31,8 @@ from flows.planning import plan_run
 from flows.settings import Settings
 from flows.warehouse import connect, utc_now
 
-IDEMPOTENT = {"retries": 2, "retry_delay_seconds": 2, "cache_policy": NO_CACHE}
-ONCE = {"cache_policy": NO_CACHE}
+IDEMPOTENT: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 2, "cache_policy": NO_CACHE}
+ONCE: dict[str, Any] = {"cache_policy": NO_CACHE}
 
 
 @task(name="discover files", tags=["landing"], **IDEMPOTENT)
@@ -125,7 +126,13 @@ def publish_tables(settings: Settings, summary: RunSummary) -> None:
 
 @task(name="summarise run", tags=["report"], **IDEMPOTENT)
 def summarise_run(
-    settings: Settings, plan: Plan, loaded: Loaded, summary: RunSummary, verdicts: list[Verdict]
+    settings: Settings,
+    plan: Plan,
+    loaded: Loaded,
+    summary: RunSummary,
+    verdicts: list[Verdict],
+    *,
+    full_refresh: bool,
 ) -> RunSummary:
     """The run as it is about to be published. Raises `GateFailedError` when its lines do not add up."""
     with connect(settings) as connection:
@@ -140,11 +147,12 @@ def summarise_run(
         finished_at=utc_now(),
         run=run,
         warehouse=warehouse,
-        published_batches=sum(b.status is BatchStatus.LOADED for b in pending),
+        published_batches=sum(b.status in _made_public(full_refresh=full_refresh) for b in pending),
         quarantined=tuple(
             HeldBack(b.batch_id, b.filename, b.gate or "", b.reason or "", b.detail or "", b.row_count)
             for b in pending
-            if b.status is BatchStatus.QUARANTINED
+            # a full refresh works on the batches of earlier runs too, which were held back then
+            if b.status is BatchStatus.QUARANTINED and (not full_refresh or b.updated_at >= summary.started_at)
         ),
         empty=tuple(b.filename for b in empty),
         unsettled=plan.unsettled,
@@ -162,6 +170,12 @@ def report_run(settings: Settings, summary: RunSummary) -> None:
         artifacts.report_quarantine(ledger.by_status(connection, BatchStatus.QUARANTINED))
     artifacts.report_summary(settings, summary)
     progress.report("report", str(settings.site_dir / "index.html"))
+
+
+def _made_public(*, full_refresh: bool) -> tuple[BatchStatus, ...]:
+    """The states from which this run publishes a batch; a full refresh publishes what is public again."""
+    new = (BatchStatus.LOADED, BatchStatus.RELEASED)
+    return (*new, BatchStatus.PUBLISHED) if full_refresh else new
 
 
 def _warnings(verdicts: list[Verdict], filenames: dict[str, str]) -> tuple[str, ...]:

@@ -35,9 +35,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
     built = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(header):
         is_number = all(isinstance(row[index], int) for row in rows) and bool(rows)
-        built.add_column(
-            name, justify="right" if is_number else "left", overflow="fold", no_wrap=name not in FOLDED
-        )
+        built.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name not in FOLDED)
     for row in rows:
         built.add_row(*(plain(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row))
     return built
@@ -79,7 +77,11 @@ def show_summary(settings: Settings, summary: RunSummary) -> None:
 
 def show_where_to_look(settings: Settings) -> None:
     """Where the results are."""
-    console.print(Text("Tables   "), plain(settings.published_path), Text("(open it read-only, at any time)", style="dim"))
+    console.print(
+        Text("Tables   "),
+        plain(settings.published_path),
+        Text("(open it read-only, at any time)", style="dim"),
+    )
     console.print(Text("Report   "), plain(settings.site_link + "/index.html"))
     console.print(Text("Status   "), Text("podcast status"), Text("(also: make ui)", style="dim"))
 
@@ -89,10 +91,16 @@ def show_not_loaded(summary: RunSummary) -> None:
     for name, reason in summary.refused:
         console.print(Text("not loaded: ", style="yellow"), plain(f"{name} {reason}"))
     for name in summary.unsettled:
-        console.print(Text("not loaded: ", style="yellow"), plain(f"{name} is still being written; the next run looks again"))
+        console.print(
+            Text("not loaded: ", style="yellow"),
+            plain(f"{name} is still being written; the next run looks again"),
+        )
     if summary.ignored:
         shown = ", ".join(summary.ignored[:5]) + (", ..." if len(summary.ignored) > 5 else "")  # noqa: PLR2004
-        console.print(Text("ignored: ", style="dim"), plain(f"{len(summary.ignored)} files that are not event files: {shown}"))
+        console.print(
+            Text("ignored: ", style="dim"),
+            plain(f"{len(summary.ignored)} files that are not event files: {shown}"),
+        )
 
 
 def _accounting(summary: RunSummary) -> Table:
@@ -119,8 +127,6 @@ def show_batches(title: str, batches: Sequence[Batch]) -> None:
     """Batches with their state and reason."""
     header = ("batch", "file", "status", "reason", "lines", "loaded at (UTC)")
     rows = [
-        (b.batch_id, b.filename, b.status, b.reason or "", b.row_count, f"{b.load_at:%Y-%m-%d %H:%M}")
-        for b in batches
+        (b.batch_id, b.filename, b.status, b.reason or "", b.row_count, f"{b.load_at:%Y-%m-%d %H:%M}") for b in batches
     ]
     console.print(table(title, header, rows))
-

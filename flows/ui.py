@@ -124,7 +124,11 @@ def _spawn(command: list[str], environment: dict[str, str], log: IO[bytes]) -> s
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End a program and what it started (its session); by force if it takes too long."""
-    for signal_, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, None)):
+    for signal_, seconds in (
+        (signal.SIGINT, STOP_SECONDS),
+        (signal.SIGTERM, STOP_SECONDS),
+        (signal.SIGKILL, None),
+    ):
         if process.poll() is not None:
             break
         os.killpg(process.pid, signal_)
@@ -140,7 +144,7 @@ def _await_server(settings: Settings, server: subprocess.Popen[bytes], port: int
         if server.poll() is not None:
             raise _not_started(settings, "server")
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=2):  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
@@ -210,7 +214,8 @@ def _say_where(port: int, site_port: int) -> None:
         f"Prefect UI    http://{HOST}:{port}\n"
         f"Site          http://{HOST}:{site_port}\n\n"
         "Run the pipeline now, in another terminal:\n"
-        f"  PREFECT_API_URL=http://{HOST}:{port}/api .venv/bin/prefect deployment run podcast-pipeline/pipeline --watch\n\n"
+        f"  export PREFECT_API_URL=http://{HOST}:{port}/api\n"
+        "  .venv/bin/prefect deployment run podcast-pipeline/pipeline --watch\n\n"
         "It also runs every 15 minutes. Ctrl-C stops everything.",
         flush=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
@@ -46,6 +47,14 @@ create table if not exists ops.validation_results (
     success boolean, observed varchar, threshold varchar, checked_at timestamp
 );
 """
+
+
+def _silence_exit() -> None:
+    """The DuckDB module prints about its own memory when the interpreter ends; nobody can act on that."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+atexit.register(_silence_exit)
 
 
 def utc_now() -> datetime:
@@ -150,5 +159,3 @@ def _opened_elsewhere(path: Path, error: Exception) -> str:
         f"The warehouse {path} cannot be opened: {first_line} "
         "Only the pipeline may open it; to query, open published.duckdb beside it read-only."
     )
-
-

@@ -42,9 +42,7 @@ _NOTHING: Raw = (None, None, None, None, None)
 _ABSENT = (None, None)
 
 
-def _event(
-    case_id: str, *codes: str, rescued: bool = False, **changes: tuple[str | None, str | None]
-) -> Case:
+def _event(case_id: str, *codes: str, rescued: bool = False, **changes: tuple[str | None, str | None]) -> Case:
     """A valid event with some of its columns changed."""
     columns = {**_EVENT, **changes}
     members = [f'"{key}": {literal}' for key, (literal, _) in columns.items() if literal is not None]
@@ -58,9 +56,7 @@ def _event(
     )
 
 
-def _one(
-    column: str, case_id: str, literal: str | None, text: str | None, *codes: str, rescued: bool = False
-) -> Case:
+def _one(column: str, case_id: str, literal: str | None, text: str | None, *codes: str, rescued: bool = False) -> Case:
     return _event(case_id, *codes, rescued=rescued, **{column: (literal, text)})
 
 
@@ -90,8 +86,7 @@ def _not_utf8(case_id: str, line: bytes) -> Case:
 
 
 _PLAIN = (
-    '"event_type": "play", "user_id": "u1", "episode_id": "e1", '
-    '"timestamp": "2026-01-02T03:04:05Z", "duration": 3418'
+    '"event_type": "play", "user_id": "u1", "episode_id": "e1", "timestamp": "2026-01-02T03:04:05Z", "duration": 3418'
 )
 
 _IDS = [
@@ -365,9 +360,7 @@ _DURATIONS = [
     _numeric_text("\u0663\u0664", "invalid_duration"),
     _numeric_text("\u22125", "invalid_duration"),
     _duration("duration of 5000 digits", "9" * 5000, "9" * 5000, "duration_out_of_range"),
-    _duration(
-        "duration as text of 5000 digits", f'"+{"9" * 5000}"', "+" + "9" * 5000, "duration_out_of_range"
-    ),
+    _duration("duration as text of 5000 digits", f'"+{"9" * 5000}"', "+" + "9" * 5000, "duration_out_of_range"),
 ]
 
 _SEVERAL = [
@@ -456,9 +449,7 @@ _SEVERAL = [
 
 _KEYS = [
     _whole("compact", "{" + _PLAIN.replace(": ", ":").replace(", ", ",") + "}", _VALID),
-    _whole(
-        "white space everywhere JSON allows", " \t{ \t\r" + _PLAIN.replace(": ", "\t:\r ") + "\r} \t", _VALID
-    ),
+    _whole("white space everywhere JSON allows", " \t{ \t\r" + _PLAIN.replace(": ", "\t:\r ") + "\r} \t", _VALID),
     _whole("carriage return belongs to the line ending", "{" + _PLAIN + "}\r", _VALID),
     _whole("second carriage return is JSON white space", "{" + _PLAIN + "}\r\r", _VALID),
     _whole(
@@ -480,15 +471,11 @@ _KEYS = [
     _whole("further key huge number", "{" + _PLAIN + ', "a": 1e999}', _VALID, rescued=True),
     _whole(
         "further keys named as our columns",
-        "{"
-        + _PLAIN
-        + ', "rescued": "x", "filename": "x", "line_number": 0, "batch_id": "x", "load_at": "x"}',
+        "{" + _PLAIN + ', "rescued": "x", "filename": "x", "line_number": 0, "batch_id": "x", "load_at": "x"}',
         _VALID,
         rescued=True,
     ),
-    _whole(
-        "further key is a path", "{" + _PLAIN + ', "$.user_id": "u2", "/user_id": "u3"}', _VALID, rescued=True
-    ),
+    _whole("further key is a path", "{" + _PLAIN + ', "$.user_id": "u2", "/user_id": "u3"}', _VALID, rescued=True),
     _whole("further key in another case", "{" + _PLAIN + ', "USER_ID": "u2"}', _VALID, rescued=True),
     _whole("further key in another case first", '{"User_Id": "u2", ' + _PLAIN + "}", _VALID, rescued=True),
     _whole(

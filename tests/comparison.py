@@ -28,9 +28,7 @@ FACTS = """
 """
 
 
-def write_reference_data(
-    folder: Path, users: Iterable[Sequence[Any]], episodes: Iterable[Sequence[Any]]
-) -> Path:
+def write_reference_data(folder: Path, users: Iterable[Sequence[Any]], episodes: Iterable[Sequence[Any]]) -> Path:
     """users.csv and episodes.csv as a person would hand them over."""
     folder.mkdir(parents=True, exist_ok=True)
     headers = {
@@ -55,9 +53,7 @@ def expected_world(
 ) -> oracle.World:
     """What the oracle makes of the files, loaded when the ledger says they were."""
     rows = _rows(warehouse, "select filename, max_by(load_at, attempt) from ops.batches group by filename")
-    batches = [
-        oracle.Batch(name, contents[name], load_at, (decisions or {}).get(name)) for name, load_at in rows
-    ]
+    batches = [oracle.Batch(name, contents[name], load_at, (decisions or {}).get(name)) for name, load_at in rows]
     return oracle.evaluate(batches, users, episodes, rules=oracle.Rules(), thresholds=oracle.Thresholds())
 
 
@@ -98,13 +94,25 @@ def _assert_silver_and_gold(database: Path, world: oracle.World) -> None:
     _assert_same(
         _rows(database, SILVER),
         [
-            (s.user_id, s.episode_id, s.event_type, s.timestamp, s.duration, s.filename, s.line_number, s.load_at)
+            (
+                s.user_id,
+                s.episode_id,
+                s.event_type,
+                s.timestamp,
+                s.duration,
+                s.filename,
+                s.line_number,
+                s.load_at,
+            )
             for s in world.silver
         ],
     )
     _assert_same(
         _rows(database, FACTS),
-        [(f.user_id, f.episode_id, f.event_type, f.timestamp, f.event_date, f.duration, f.load_at) for f in world.facts],
+        [
+            (f.user_id, f.episode_id, f.event_type, f.timestamp, f.event_date, f.duration, f.load_at)
+            for f in world.facts
+        ],
     )
     _assert_same(
         _rows(database, "select user_id, signup_date, country, is_inferred from gold.dim_users"),
@@ -125,7 +133,7 @@ def _assert_silver_and_gold(database: Path, world: oracle.World) -> None:
     assert top == [tuple(row) for row in world.top_completed_episodes]
     rates = _rows(
         database,
-        "select country, avg_listen_through_rate, completion_count from gold.listen_through_by_country order by country",
+        "select country, avg_listen_through_rate, completion_count from gold.listen_through_by_country order by 1",
     )
     expected = sorted(world.listen_through_by_country)
     assert [(c, n) for c, _, n in rates] == [(c, n) for c, _, n in expected]

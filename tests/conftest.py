@@ -65,6 +65,6 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: None) -> Home:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: None) -> Home:  # noqa: ARG001
     """A home to run the flow in."""
     return Home(tmp_path / "home", monkeypatch)

@@ -444,18 +444,14 @@ def _judge(batch: Batch, reference: _Reference, rules: Rules, thresholds: Thresh
     try:
         raw = read_lines(batch.filename, batch.content, batch.load_at)
     except Unreadable:
-        return _Judged(
-            filename=batch.filename, rows=[], failed_gate="load", status=_status("load", batch.decision)
-        )
+        return _Judged(filename=batch.filename, rows=[], failed_gate="load", status=_status("load", batch.decision))
     rows = [(row, validation_errors(row, rules)) for row in raw]
     failed_gate = _failed_gate(rows, reference, thresholds)
     status: Status = _status(failed_gate, batch.decision) if rows else "empty"
     return _Judged(filename=batch.filename, rows=rows, failed_gate=failed_gate, status=status)
 
 
-def _failed_gate(
-    rows: list[tuple[RawRow, Codes]], reference: _Reference, thresholds: Thresholds
-) -> Gate | None:
+def _failed_gate(rows: list[tuple[RawRow, Codes]], reference: _Reference, thresholds: Thresholds) -> Gate | None:
     malformed = sum(row.malformed for row, _ in rows)
     invalid = sum(bool(codes) for _, codes in rows)
     valid = [cleanse(row) for row, codes in rows if not codes]
@@ -504,10 +500,7 @@ def _winners(rows: Iterable[SilverRow]) -> list[SilverRow]:
     by_key: dict[tuple[str, str, str, datetime], list[SilverRow]] = defaultdict(list)
     for row in rows:
         by_key[row.user_id, row.episode_id, row.event_type, row.timestamp].append(row)
-    return [
-        max(by_key[key], key=lambda row: (row.load_at, row.filename, row.line_number))
-        for key in sorted(by_key)
-    ]
+    return [max(by_key[key], key=lambda row: (row.load_at, row.filename, row.line_number)) for key in sorted(by_key)]
 
 
 def _fact(row: SilverRow) -> Fact:

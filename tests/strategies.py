@@ -156,8 +156,7 @@ def _unknown_line(pick: Pick) -> bytes:
 
 # By rule: taken evenly, the many cases of timestamps and durations would crowd out the others.
 _CASES_BY_CODES = tuple(
-    tuple(case.line for case in CASES if case.codes == codes)
-    for codes in sorted({case.codes for case in CASES})
+    tuple(case.line for case in CASES if case.codes == codes) for codes in sorted({case.codes for case in CASES})
 )
 _VALID_CASES = next(lines for lines in _CASES_BY_CODES if CASES[0].line in lines)
 _MALFORMED_CASES = tuple(case.line for case in CASES if case.codes == ("malformed_json",))

@@ -157,9 +157,7 @@ class Account:
 
 def answers_of(options: GeneratorOptions, account: Account) -> Answers:
     """Return the answers for all files counted in."""
-    told = {
-        key: value.isoformat() if isinstance(value, date) else value for key, value in asdict(options).items()
-    }
+    told = {key: value.isoformat() if isinstance(value, date) else value for key, value in asdict(options).items()}
     return Answers(options=told, files=tuple(account.files), totals=account.totals())
 
 

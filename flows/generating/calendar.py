@@ -23,8 +23,7 @@ class Calendar:
         first = options.start_date.toordinal()
         self.released = [_newest_first(world, first + day) for day in range(options.days)]
         self.freshness = [
-            [_freshness(world, episodes, first + day) for episodes in shows]
-            for day, shows in enumerate(self.released)
+            [_freshness(world, episodes, first + day) for episodes in shows] for day, shows in enumerate(self.released)
         ]
         self.demand = [
             [*accumulate(f * show.popularity for f, show in zip(day, world.shows, strict=True))]

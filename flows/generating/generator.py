@@ -94,9 +94,7 @@ class _Generation:
         """Return how much of a file's sessions is unknown; good files, however small, stay passable."""
         share = self.options.unknown_share
         if plan.role == "unknown":
-            return Unknown(
-                UNKNOWN_FILE_SHARE if plan.rows >= SMALL_FILE else 1, share, 2 * plan.rows + MOST_ROWS
-            )
+            return Unknown(UNKNOWN_FILE_SHARE if plan.rows >= SMALL_FILE else 1, share, 2 * plan.rows + MOST_ROWS)
         smallest = min([plan.rows, *self._late_rows]) if plan.number in self._sources else plan.rows
         return Unknown(share, share, smallest * MOST_UNKNOWN_PER_CENT // 100)
 

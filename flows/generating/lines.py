@@ -43,7 +43,7 @@ class Script:
     def plain(self, event: Event) -> bytes:
         """Return the event as most producers write it."""
         second, user, episode, kind, duration = event
-        if kind in (PLAY, COMPLETE):
+        if kind in (PLAY, COMPLETE):  # noqa: SIM108 - three cases in one line are hard to read
             tail = f', "duration": {duration}}}'
         else:
             tail = ', "duration": null}' if user % 2 else "}"

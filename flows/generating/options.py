@@ -112,10 +112,8 @@ def _bad_relations(options: GeneratorOptions) -> list[str]:
         f"bad_kinds takes one or more of {', '.join(BAD_KINDS)}, not {options.bad_kinds!r}": (
             bool(options.bad_kinds) and set(options.bad_kinds) <= set(BAD_KINDS)
         ),
-        f"end_date takes a date from {EARLIEST_END} to {LATEST_END} with all days after 2000, "
-        f"not {options.end_date}": (
-            EARLIEST_END <= options.end_date <= LATEST_END
-            and first_day_before_end >= date(2000, 1, 31).toordinal()
+        f"end_date takes a date from {EARLIEST_END} to {LATEST_END} with all days after 2000, not {options.end_date}": (
+            EARLIEST_END <= options.end_date <= LATEST_END and first_day_before_end >= date(2000, 1, 31).toordinal()
         ),
     }
     return [problem for problem, holds in checks.items() if not holds]

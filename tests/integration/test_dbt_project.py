@@ -199,9 +199,7 @@ def relations(manifest: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
 def test_every_relation_is_described(project: Project, manifest: dict[str, Any]) -> None:
     described = relations(manifest)
     assert [name for name, node in described.items() if len(node["description"]) < 10] == []
-    there = project.query(
-        "select table_schema, table_name from information_schema.tables where table_schema <> 'main'"
-    )
+    there = project.query("select table_schema, table_name from information_schema.tables where table_schema <> 'main'")
     assert set(there) == set(described)
 
 

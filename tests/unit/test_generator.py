@@ -134,9 +134,7 @@ def test_another_seed_gives_other_events(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "files"), [(1, 1), (7, 7), (100, None), (1_003, 5), (999, 40)])
 @pytest.mark.parametrize("dirty", [0, 0.03, 1])
-def test_rows_are_exactly_as_many_as_asked_for(
-    tmp_path: Path, count: int, files: int | None, dirty: float
-) -> None:
+def test_rows_are_exactly_as_many_as_asked_for(tmp_path: Path, count: int, files: int | None, dirty: float) -> None:
     answers = generate(GeneratorOptions(events=count, files=files, dirty=dirty), tmp_path)
     written = contents(tmp_path / "landing")
     assert {each.filename: each.lines for each in answers.files} == {

@@ -138,9 +138,7 @@ def test_names_with_a_meaning_elsewhere_are_names(directory: Path) -> None:
 
 @hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(landings())
-def test_every_file_of_any_landing_is_found(
-    tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]
-) -> None:
+def test_every_file_of_any_landing_is_found(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
     directory = tmp_path_factory.mktemp("landing")
     for name, content in files.items():
         put(directory, name, content)
@@ -283,9 +281,7 @@ def test_a_directory_that_cannot_be_read_is_refused_and_the_others_are_found(
     assert found.refused == (("locked", "cannot be read: Permission denied"),)
 
 
-def test_a_landing_directory_that_cannot_be_read_ends_the_run(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_landing_directory_that_cannot_be_read_ends_the_run(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landing.os, "scandir", _refusing(directory))
     with pytest.raises(LandingError, match="cannot be read: Permission denied"):
         find(directory)
@@ -295,9 +291,7 @@ def test_a_landing_directory_that_cannot_be_read_ends_the_run(
 def test_without_a_landing_directory_the_message_says_what_to_do(tmp_path: Path, *, is_file: bool) -> None:
     if is_file:
         put(tmp_path, "landing")
-    with pytest.raises(
-        LandingError, match=r"landing is not there\. Create it, or name another with PODCAST_"
-    ):
+    with pytest.raises(LandingError, match=r"landing is not there\. Create it, or name another with PODCAST_"):
         find(tmp_path / "landing")
 
 
@@ -326,9 +320,7 @@ def test_a_file_that_grows_is_left_for_the_next_run(directory: Path) -> None:
     assert names(find(directory, settle_seconds=0.02)) == ["done.json", "growing.json"]
 
 
-def test_a_file_that_is_renamed_away_meanwhile_is_unsettled(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_renamed_away_meanwhile_is_unsettled(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(directory, "a.json")
     monkeypatch.setattr(landing.time, "sleep", lambda _: path.rename(directory / "b.json"))
     found = find(directory, settle_seconds=60)

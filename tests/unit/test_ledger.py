@@ -277,9 +277,7 @@ def test_discard_from_another_state_is_refused(connection: Connection, status: B
     )
 
 
-def _assert_refused(
-    connection: Connection, refused: Batch, decide: Callable[..., None], message: str
-) -> None:
+def _assert_refused(connection: Connection, refused: Batch, decide: Callable[..., None], message: str) -> None:
     put(connection, refused)
     with pytest.raises(LedgerError) as raised:
         decide(connection, refused, reason="r", who="me")

@@ -31,8 +31,7 @@ ROWS = """
     order by filename, line_number
 """
 EVENT = (
-    b'{"event_type": "play", "user_id": "u1", "episode_id": "e1", '
-    b'"timestamp": "2026-01-02T03:04:05Z", "duration": 5}'
+    b'{"event_type": "play", "user_id": "u1", "episode_id": "e1", "timestamp": "2026-01-02T03:04:05Z", "duration": 5}'
 )
 
 
@@ -172,9 +171,7 @@ def test_every_line_of_the_cases_is_a_row(case_rows: Mapping[tuple[str, int], tu
 # --- Lines --------------------------------------------------------------------------------------
 
 
-def test_byte_order_mark_at_the_start_is_dropped_and_only_there(
-    connection: Connection, tmp_path: Path
-) -> None:
+def test_byte_order_mark_at_the_start_is_dropped_and_only_there(connection: Connection, tmp_path: Path) -> None:
     mark = b"\xef\xbb\xbf"
     load(connection, tmp_path, {"a.json": mark + EVENT + b"\n" + mark + EVENT, "b.json": mark * 2 + EVENT})
     assert [(row[0], row[1], row[9]) for row in rows(connection)] == [
@@ -531,9 +528,7 @@ def test_a_new_attempt_has_an_id_of_its_own_and_keeps_the_rows_of_the_old_one(
     assert dict(counts) == {loading.batch_id("a.json", 1): 1, loading.batch_id("a.json", 2): 2}
 
 
-def test_an_empty_file_in_the_place_of_a_published_one_is_not_let_go(
-    connection: Connection, tmp_path: Path
-) -> None:
+def test_an_empty_file_in_the_place_of_a_published_one_is_not_let_go(connection: Connection, tmp_path: Path) -> None:
     (found,) = arrivals(tmp_path, {"a.json": b""})
     loading.load_files(connection, [replace(found, attempt=2, mutates="0123")], run_id="run")
     batch = batches(connection)["a.json"]

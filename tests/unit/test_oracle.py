@@ -157,9 +157,7 @@ def test_trim_takes_the_25_white_spaces_only() -> None:
     taken = [code for code in range(0x110000) if not trim(chr(code))]
 
     assert len(taken) == 25
-    assert set(map(chr, taken)) == {c for c in map(chr, range(0x110000)) if c.isspace()} - set(
-        "\x1c\x1d\x1e\x1f"
-    )
+    assert set(map(chr, taken)) == {c for c in map(chr, range(0x110000)) if c.isspace()} - set("\x1c\x1d\x1e\x1f")
 
 
 # --- Lines --------------------------------------------------------------------------------------
@@ -320,9 +318,7 @@ def test_decisions() -> None:
     assert result.failed_gate["bad released"] == "raw"
     assert [row.filename for row, _ in result.validated] == ["bad released", "bad released", "good"]
     assert [row.filename for row in result.silver] == ["bad released", "good"]
-    assert result.accounting == Accounting(
-        lines=8, malformed=1, invalid=0, duplicates=0, facts=2, held_back=5
-    )
+    assert result.accounting == Accounting(lines=8, malformed=1, invalid=0, duplicates=0, facts=2, held_back=5)
     assert len(result.raw) == 8
 
 
@@ -440,9 +436,7 @@ def test_listen_through_needs_a_country_and_a_duration() -> None:
         + line("complete", "de", episode_id="unheard of", duration="100")
         + line("play", "de", duration="1")
     )
-    result = world(
-        Batch("a", content, LOAD_AT), users=[*users, ("blank", None, " \u3000")], episodes=episodes
-    )
+    result = world(Batch("a", content, LOAD_AT), users=[*users, ("blank", None, " \u3000")], episodes=episodes)
 
     assert result.listen_through_by_country == [("AT", 0.1, 1), ("DE", 1.25, 2)]
 
@@ -502,9 +496,7 @@ def test_big_landing_meets_every_outcome() -> None:
     assert set(result.failed_gate.values()) == {None, "load", "raw", "validated", "cleansed"}
     assert _adds_up(result)
     assert all(count > 0 for count in _counts(result.accounting))
-    assert {code for _, codes in result.validated for code in codes} == {
-        code for case in CASES for code in case.codes
-    }
+    assert {code for _, codes in result.validated for code in codes} == {code for case in CASES for code in case.codes}
 
 
 def _counts(count: Accounting) -> tuple[int, ...]:
@@ -523,8 +515,7 @@ def test_generated_results_do_not_depend_on_when_they_were_loaded() -> None:
     landing = big_landing(3, 60)
     years = [datetime(year, 2, 1, tzinfo=UTC) for year in (2026, 2900)]
     sooner, later = (
-        world(*(Batch(*item, load_at) for item in landing.items()), users=USERS, episodes=EPISODES)
-        for load_at in years
+        world(*(Batch(*item, load_at) for item in landing.items()), users=USERS, episodes=EPISODES) for load_at in years
     )
 
     assert [replace(fact, load_at=years[0]) for fact in sooner.facts] == [

@@ -71,9 +71,7 @@ def test_a_batch_that_is_held_back_leaves_the_validated_rows_and_keeps_its_raw_o
     assert ledger.find(connection, B).status is BatchStatus.LOADED
 
 
-def test_at_the_raw_gate_there_are_no_validated_rows_to_take_out(
-    settings: Settings, connection: Connection
-) -> None:
+def test_at_the_raw_gate_there_are_no_validated_rows_to_take_out(settings: Settings, connection: Connection) -> None:
     connection.execute("drop table bronze.validated_events")
     quarantine.hold_back(settings, connection, held_back(Gate.RAW))
     assert ledger.find(connection, A).gate == "raw"

@@ -406,17 +406,12 @@ def test_quarantine_rows_all_have_all_columns() -> None:
 def test_evidence_names_batch_gate_findings_and_lines() -> None:
     markdown = reports.evidence_markdown(BATCH, gate="raw", reasons=("malformed_share", "First.", "Second."))
     assert first_line(markdown) == r"# `day/a.json`: malformed\_share"
-    assert (
-        "Batch `b1`, attempt 2, 1,000 lines, loaded at 2026-06-01 12:00:00 UTC, held back by gate raw."
-        in markdown
-    )
+    assert "Batch `b1`, attempt 2, 1,000 lines, loaded at 2026-06-01 12:00:00 UTC, held back by gate raw." in markdown
     assert "- First\\.\n- Second\\.\n" in markdown
     assert "failing_lines.jsonl" in markdown
     assert "podcast quarantine release b1" in markdown
 
 
 def test_evidence_of_a_batch_without_rows_names_no_lines() -> None:
-    markdown = reports.evidence_markdown(
-        replace(BATCH, row_count=0), gate="load", reasons=("unreadable_file",)
-    )
+    markdown = reports.evidence_markdown(replace(BATCH, row_count=0), gate="load", reasons=("unreadable_file",))
     assert "failing_lines" not in markdown

@@ -103,8 +103,8 @@ def test_reference_data_has_to_be_there(
         (tmp_path / name).touch()
     monkeypatch.setenv("PODCAST_SEEDS", str(tmp_path))
     assert refusal() == (
-        f"PODCAST_SEEDS={tmp_path}: {missing} not found there. "
-        "It takes a folder holding users.csv and episodes.csv."
+        f"PODCAST_SEEDS={str(tmp_path)!r}: {missing} not found there "
+        "(folder with `users.csv` and `episodes.csv`, the reference data)."
     )
 
 
@@ -144,12 +144,8 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_defaults_are_those_of_the_dbt_project() -> None:
     """dbt by hand gives what the pipeline gives."""
     text = (DBT_PROJECT / "dbt_project.yml").read_text()
-    found = dict(
-        re.findall(r'^  (\w+): "?([^"\n]+?)"?$', text.split("\nvars:")[1].split("\nseeds:")[0], re.MULTILINE)
-    )
-    ours = {
-        name: "null" if value is None else str(value) for name, value in load_settings().dbt_vars().items()
-    }
+    found = dict(re.findall(r'^  (\w+): "?([^"\n]+?)"?$', text.split("\nvars:")[1].split("\nseeds:")[0], re.MULTILINE))
+    ours = {name: "null" if value is None else str(value) for name, value in load_settings().dbt_vars().items()}
     assert found == ours
 
 
@@ -231,9 +227,7 @@ def test_a_site_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- What the tables depend on ------------------------------------------------------------------
 
 
-def test_inputs_hash_follows_reference_data_and_rules(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_inputs_hash_follows_reference_data_and_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("users.csv", "episodes.csv"):
         (tmp_path / name).write_text(name)
     monkeypatch.setenv("PODCAST_SEEDS", str(tmp_path))

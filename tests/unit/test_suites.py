@@ -45,9 +45,7 @@ def provided() -> dict[str, float]:
 def test_every_gate_has_suites_and_every_suite_a_gate() -> None:
     by_gate = {gate: gx_context.load_suites(gate) for gate in Gate}
     assert all(by_gate.values())
-    assert sorted(suite["name"] for suites in by_gate.values() for suite in suites) == [
-        path.stem for path in PATHS
-    ]
+    assert sorted(suite["name"] for suites in by_gate.values() for suite in suites) == [path.stem for path in PATHS]
 
 
 @pytest.mark.parametrize("gate", Gate)

@@ -1,0 +1,226 @@
+"""`podcast ui` and `prefect.yaml`: a real server, worker and schedule, and what they leave to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import pytest
+
+from flows.settings import PROJECT_ROOT, QUIET, Settings
+from flows.ui import running_api
+
+BIN = Path(sys.executable).parent
+BAD_FILE = "2024-01-11/events-0004.json"
+TOTALS = json.loads((PROJECT_ROOT / "tests/golden/sample_answers.json").read_text())["totals"]
+START_SECONDS = 150
+RUN_SECONDS = 120
+STOP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ui:
+    """What `podcast ui` runs, after one run over the sample."""
+
+    home: Path
+    api: str
+    site: str
+    run_output: str = ""
+
+    def ask(self, method: str, path: str, **body: Any) -> Any:
+        """One request to the API of the server."""
+        answer = httpx.request(method, f"{self.api}{path}", json=body or None, timeout=30)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        return self.ask("GET", f"/deployments/name/{name}")
+
+    def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
+        """Runs of a deployment in any of the states, oldest first."""
+        return self.ask(
+            "POST",
+            "/flow_runs/filter",
+            deployments={"id": {"any_": [self.deployment(deployment)["id"]]}},
+            flow_runs={"state": {"name": {"any_": list(states)}}},
+            sort="START_TIME_ASC",
+        )
+
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        """The newest artifact of each key."""
+        return {artifact["key"]: artifact for artifact in self.ask("POST", "/artifacts/latest/filter", limit=100)}
+
+    def run(self, deployment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What a person types to run a deployment."""
+        return subprocess.run(
+            [BIN / "prefect", "deployment", "run", deployment, *arguments],
+            env=environment(self.home) | {"PREFECT_API_URL": self.api},
+            capture_output=True, text=True, timeout=RUN_SECONDS, check=False,
+        )  # fmt: skip
+
+    def published(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.home / "warehouse" / "published.duckdb"), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+
+def environment(home: Path) -> dict[str, str]:
+    ours = {"PODCAST_HOME": str(home), "PODCAST_SETTLE_SECONDS": "0", "PREFECT_HOME": str(home / "prefect")}
+    return {**os.environ, **QUIET, **ours}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: str, look: Callable[[], Any], seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"not within {seconds} s: {what}")
+
+
+def logs(home: Path) -> str:
+    return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in home.rglob("logs/*.log"))
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """Everything started with one command, one run over the sample, and everything gone after SIGTERM."""
+    home = tmp_path_factory.mktemp("ui") / "home"
+    shutil.copytree(PROJECT_ROOT / "data" / "landing", home / "landing")
+    port, site_port = free_port(), free_port()
+    process = subprocess.Popen(
+        [BIN / "podcast", "ui", "--port", str(port), "--site-port", str(site_port)],
+        env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        settings = Settings(home=home)
+        wait_for("server", lambda: running_api(settings) or process.poll() is not None, START_SECONDS)
+        assert process.poll() is None, process.communicate()[0]
+        running = Ui(home, str(running_api(settings)), f"http://127.0.0.1:{site_port}")
+        watched = running.run("podcast-pipeline/pipeline", "--watch")
+        assert watched.returncode == 0, watched.stdout + watched.stderr + logs(home)
+        yield Ui(running.home, running.api, running.site, watched.stdout)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=STOP_SECONDS)
+    assert process.returncode == 0, output
+    assert "podcast-pipeline/pipeline" in output
+    assert not (home / "prefect" / "server.json").exists()
+    for stopped in (port, site_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", stopped)) != 0, f"something still listens on {stopped}"
+
+
+def test_the_run_over_the_sample_completes_and_publishes_the_known_facts(ui: Ui) -> None:
+    (run,) = ui.runs("podcast-pipeline/pipeline", "Completed")
+    assert run["state_type"] == "COMPLETED"
+    assert "podcast" in run["tags"]
+    assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
+
+
+def test_every_gate_leaves_its_verdict(ui: Ui) -> None:
+    artifacts = ui.artifacts()
+    gates = {key for key in artifacts if key.startswith("gate-")}
+    assert gates == {"gate-raw", "gate-validated", "gate-cleansed", "gate-gold"}
+    assert {artifacts[key]["type"] for key in gates} == {"markdown"}
+    assert BAD_FILE in artifacts["gate-validated"]["data"]
+    assert BAD_FILE not in artifacts["gate-gold"]["data"]
+
+
+def test_the_run_leaves_its_summary_and_what_is_in_quarantine(ui: Ui) -> None:
+    artifacts = ui.artifacts()
+    assert f"{TOTALS['facts']:,}" in artifacts["run-summary"]["data"]
+    assert artifacts["quarantine"]["type"] == "table"
+    (row,) = json.loads(artifacts["quarantine"]["data"])
+    assert BAD_FILE in row.values()
+
+
+def test_the_link_to_the_data_docs_leads_to_the_served_site(ui: Ui) -> None:
+    link = f"{ui.site}/index.html"
+    assert link in ui.artifacts()["data-docs"]["data"]
+    assert BAD_FILE in httpx.get(link).text
+    assert httpx.get(f"{ui.site}/data_docs/index.html").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/../warehouse/published.duckdb", "/%2e%2e/warehouse/published.duckdb", "/..%2fprefect"])
+def test_the_site_shows_nothing_else(ui: Ui, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", int(ui.site.rsplit(":", 1)[1])), timeout=10) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        assert b" 404 " in connection.makefile("rb").readline()
+
+
+def test_deployments_run_one_at_a_time_and_say_what_they_are_for(ui: Ui) -> None:
+    for name in ("podcast-pipeline/pipeline", "podcast-reprocess/reprocess", "podcast-pipeline/full-refresh"):
+        deployment = ui.deployment(name)
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert deployment["description"]
+        assert deployment["tags"]
+        assert deployment["work_pool_name"] == "podcast"
+        assert deployment["job_variables"]["env"].items() <= QUIET.items()
+        assert str(PROJECT_ROOT) not in json.dumps(deployment), "runs do not depend on where the project stands"
+    assert ui.ask("GET", "/work_pools/podcast")["concurrency_limit"] == 1
+
+
+def test_the_pipeline_has_a_schedule_and_the_others_have_none(ui: Ui) -> None:
+    (schedule,) = ui.deployment("podcast-pipeline/pipeline")["schedules"]
+    assert schedule["active"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("*/15 * * * *", "UTC")
+    assert ui.deployment("podcast-reprocess/reprocess")["schedules"] == []
+    assert ui.deployment("podcast-pipeline/full-refresh")["schedules"] == []
+    assert ui.deployment("podcast-pipeline/full-refresh")["parameters"]["full_refresh"] is True
+
+
+def test_podcast_run_reports_to_the_server_and_a_second_ui_is_refused(ui: Ui) -> None:
+    port = ui.api.removesuffix("/api").rsplit(":", 1)[1]
+    second = subprocess.run(
+        [BIN / "podcast", "ui", "--port", port], env=environment(ui.home), capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert port in second.stderr
+    assert "--port" in second.stderr
+    assert running_api(Settings(home=ui.home)) == ui.api
+
+
+def test_runs_that_come_together_wait_for_each_other_and_reprocessing_makes_an_attempt(ui: Ui) -> None:
+    assert ui.run("podcast-pipeline/full-refresh").returncode == 0
+    watched = ui.run("podcast-reprocess/reprocess", "--param", f'batches=["{BAD_FILE}"]', "--watch")
+    assert watched.returncode == 0, watched.stdout + watched.stderr + logs(ui.home)
+    wait_for("end of the full refresh", lambda: ui.runs("podcast-pipeline/full-refresh", "Completed"), RUN_SECONDS)
+    attempts = ui.published(f"select attempt, status from ops.batches where filename = '{BAD_FILE}' order by attempt")
+    assert [attempt for attempt, _ in attempts] == [1, 2]
+    assert attempts[1][1] == "quarantined"
+    assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
+
+
+def test_a_schedule_starts_runs_by_itself(ui: Ui) -> None:
+    name = "podcast-pipeline/pipeline"
+    path = f"/deployments/{ui.deployment(name)['id']}/schedules"
+    every_five_seconds = [{"schedule": {"interval": 5}, "active": True}]
+    answer = httpx.post(f"{ui.api}{path}", json=every_five_seconds, timeout=30)
+    assert answer.is_success, answer.text
+
+    def scheduled_and_done() -> list[dict[str, Any]]:
+        return [run for run in ui.runs(name, "Completed") if run["auto_scheduled"]]
+
+    try:
+        assert wait_for("a run that the schedule started", scheduled_and_done, RUN_SECONDS)
+    finally:
+        ui.ask("DELETE", f"{path}/{answer.json()[0]['id']}")
