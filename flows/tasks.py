@@ -1,4 +1,7 @@
-"""Thin task wrappers around the parts: names, tags, and retries where a second try does no harm.
+"""Thin task wrappers around the parts: names, and retries where a second try does no harm.
+
+No task has a tag: a tagged task run asks the server for a concurrency slot, which took one to two seconds
+for each.
 
 No task has a timeout: a thread that dbt or DuckDB works in cannot be stopped from outside, and a retry
 beside it would race it. Cancelling a flow run ends its process, and with it everything that writes.
@@ -35,7 +38,7 @@ IDEMPOTENT: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 2, "cache_pol
 ONCE: dict[str, Any] = {"cache_policy": NO_CACHE}
 
 
-@task(name="discover files", tags=["landing"], **IDEMPOTENT)
+@task(name="discover files", **IDEMPOTENT)
 def discover_files(settings: Settings) -> Plan:
     """What there is to do."""
     with connect(settings) as connection:
@@ -45,7 +48,7 @@ def discover_files(settings: Settings) -> Plan:
     return plan
 
 
-@task(name="plan reprocessing", tags=["landing"], **IDEMPOTENT)
+@task(name="plan reprocessing", **IDEMPOTENT)
 def plan_reprocessing(settings: Settings, batches: list[str]) -> Plan:
     """Further attempts at the files of the batches that are named."""
     with connect(settings) as connection:
@@ -56,14 +59,14 @@ def plan_reprocessing(settings: Settings, batches: list[str]) -> Plan:
     return Plan(arrivals=tuple(replace(arrival, mutates=None) for arrival in arrivals))
 
 
-@task(name="mark all batches", tags=["landing"], **IDEMPOTENT)
+@task(name="mark all batches", **IDEMPOTENT)
 def mark_all_batches(settings: Settings) -> None:
     """Make every batch pending, so that everything is recomputed."""
     with connect(settings) as connection:
         ledger.mark_all_pending(connection)
 
 
-@task(name="load batches", tags=["bronze"], **IDEMPOTENT)
+@task(name="load batches", **IDEMPOTENT)
 def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
     """Files into `bronze.raw_events`; loading what is loaded already does nothing."""
 
@@ -76,14 +79,14 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
     return loaded
 
 
-@task(name="build layer", task_run_name="build {layer}", tags=["dbt"], **ONCE)
+@task(name="build layer", task_run_name="build {layer}", **ONCE)
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> None:
     """dbt, one layer."""
     names = transform.build_layer(settings, layer, full_refresh=full_refresh)
     progress.report(f"build {layer}", f"{len(names)} models")
 
 
-@task(name="validate gate", task_run_name="validate gate {gate}", tags=["gate"], **ONCE)
+@task(name="validate gate", task_run_name="validate gate {gate}", **ONCE)
 def validate_gate(settings: Settings, gate: Gate, run_id: str) -> Verdict:
     """One checkpoint; its results are kept whatever they are."""
     verdict = checkpoints.validate(settings, gate, run_id=run_id)
@@ -92,7 +95,7 @@ def validate_gate(settings: Settings, gate: Gate, run_id: str) -> Verdict:
     return verdict
 
 
-@task(name="hold back batches", tags=["quarantine"], **IDEMPOTENT)
+@task(name="hold back batches", **IDEMPOTENT)
 def hold_back_batches(settings: Settings, verdict: Verdict) -> bool:
     """Quarantine what the gate blames; whether an earlier attempt at one of the files is accepted again."""
     with connect(settings) as connection:
@@ -100,7 +103,7 @@ def hold_back_batches(settings: Settings, verdict: Verdict) -> bool:
         return any(b.attempt > 1 for b in ledger.pending(connection) if b.batch_id in verdict.failing)
 
 
-@task(name="report gate", task_run_name="report gate {gate}", tags=["report"], **IDEMPOTENT)
+@task(name="report gate", task_run_name="report gate {gate}", **IDEMPOTENT)
 def report_gate(settings: Settings, gate: Gate, verdict: Verdict) -> None:
     """The gate's artifact. Raises `GateFailedError` when no batch can be blamed for a failure."""
     with connect(settings) as connection:
@@ -116,7 +119,7 @@ def report_gate(settings: Settings, gate: Gate, verdict: Verdict) -> None:
         )
 
 
-@task(name="publish tables", tags=["publish"], **IDEMPOTENT)
+@task(name="publish tables", **IDEMPOTENT)
 def publish_tables(settings: Settings, summary: RunSummary) -> None:
     """The atomic last step."""
     with connect(settings) as connection:
@@ -124,7 +127,7 @@ def publish_tables(settings: Settings, summary: RunSummary) -> None:
     progress.report("publish", str(settings.published_path))
 
 
-@task(name="summarise run", tags=["report"], **IDEMPOTENT)
+@task(name="summarise run", **IDEMPOTENT)
 def summarise_run(
     settings: Settings,
     plan: Plan,
@@ -162,7 +165,7 @@ def summarise_run(
     )
 
 
-@task(name="report run", tags=["report"], **IDEMPOTENT)
+@task(name="report run", **IDEMPOTENT)
 def report_run(settings: Settings, summary: RunSummary) -> None:
     """Artifacts and site."""
     with connect(settings) as connection:

@@ -9,40 +9,47 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from flows import QUIET
 from flows.errors import PipelineError
 from flows.settings import PROJECT_ROOT, Settings
 
 HOST = "127.0.0.1"
 POOL = "podcast"
 START_SECONDS = 180
-STOP_SECONDS = 15
+STOP_SECONDS = 5
+END_OF_LOG = 10
 
 
 def serve(settings: Settings, *, port: int = 4200, site_port: int = 4201) -> None:
-    """Start all of it, say where to look, and stop all of it on Ctrl-C or SIGTERM.
+    """Start all of it, say where to look, and stop all of it on Ctrl-C, SIGTERM or a closed terminal.
 
     Raises `PipelineError` when a port is taken or one of the programs does not start.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with running(settings, port=port, site_port=site_port) as processes:
-            _say_where(port, site_port)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
+    _say("Starting the Prefect server, the deployments, a worker and the site ...")
+    with suppress(KeyboardInterrupt), running(settings, port=port, site_port=site_port) as processes:
+        try:
+            _say(_where_to_look(port, site_port))
             _wait(processes, settings)
-    except KeyboardInterrupt:
-        print("\nStopped.")  # noqa: T201 - the last word to the terminal
+        finally:
+            _say("\nStopping ...")
 
 
 @contextmanager
 def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """The programs by name, all of them ready; on leaving they are stopped, the worker first."""
+    if address := running_api(settings):
+        raise PipelineError(f"`podcast ui` runs already for {settings.home}: {address.removesuffix('/api')}")
     _check_ports({"--port": port, "--site-port": site_port})
     settings.site_dir.mkdir(parents=True, exist_ok=True)
     logs(settings).mkdir(parents=True, exist_ok=True)
@@ -69,13 +76,12 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
 
 
 def running_api(settings: Settings) -> str | None:
-    """The address of the server that `serve` runs for this home, if it answers."""
+    """The address of the server that `serve` runs for this home, if it answers within a second."""
     try:
-        address = json.loads(_announcement(settings).read_text())["api_url"]
-        with urllib.request.urlopen(f"{address}/health", timeout=1) as answer:  # noqa: S310 - our own loopback address
-            return str(address) if answer.status == 200 else None  # noqa: PLR2004
-    except (OSError, ValueError, KeyError):
+        address = str(json.loads(_announcement(settings).read_text())["api_url"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    return address if _answers(address, seconds=1) else None
 
 
 def logs(settings: Settings) -> Path:
@@ -84,19 +90,25 @@ def logs(settings: Settings) -> Path:
 
 
 def _environment(settings: Settings, port: int, site_port: int) -> dict[str, str]:
-    """That of this process, with the server's address and every path absolute: the worker has its own folder."""
-    paths = {
-        "PODCAST_HOME": settings.home,
-        "PODCAST_LANDING": settings.landing_dir,
-        "PODCAST_SEEDS": settings.seeds,
-        "PREFECT_HOME": settings.home / "prefect",
-    }
+    """That of this process, with every path absolute, since runs have a folder of their own.
+
+    Without Prefect's own variables, which speak of another server, and with usage statistics switched off.
+    """
+    api = f"http://{HOST}:{port}/api"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return {
-        **os.environ,
-        **{name: str(path) for name, path in paths.items()},
+        **inherited,
+        **QUIET,
+        "PODCAST_HOME": str(settings.home),
+        "PODCAST_LANDING": str(settings.landing_dir),
+        "PODCAST_SEEDS": str(settings.seeds),
         "PODCAST_SITE_URL": settings.site_url or f"http://{HOST}:{site_port}",
-        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
-        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_API_URL": api,
+        "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "NO_PROXY": ",".join(filter(None, (inherited.get("NO_PROXY"), HOST))),
         "NO_COLOR": "1",
     }
 
@@ -123,38 +135,61 @@ def _spawn(command: list[str], environment: dict[str, str], log: IO[bytes]) -> s
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a program and what it started (its session); by force if it takes too long."""
-    for signal_, seconds in (
-        (signal.SIGINT, STOP_SECONDS),
-        (signal.SIGTERM, STOP_SECONDS),
-        (signal.SIGKILL, None),
-    ):
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, signal_)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
+    """End a program; a run that the worker is in the middle of gets `STOP_SECONDS` to finish before it is ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    for signal_ in (signal.SIGTERM, signal.SIGKILL):
+        if _ends(process):
+            return
+        for run in _children(process):
+            with suppress(ProcessLookupError):
+                os.kill(run, signal_)
+    if not _ends(process):
+        process.kill()
+        process.wait()
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _children(process: subprocess.Popen[bytes]) -> list[int]:
+    """What a program of ours has started itself; without `ps` nothing, and a run then ends in its own time."""
+    try:
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    pairs = (map(int, line.split()) for line in listed.splitlines())
+    return [pid for pid, parent in pairs if parent == process.pid]
 
 
 def _await_server(settings: Settings, server: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise _not_started(settings, "server")
-        try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise _not_started(settings, "server")
+    while not _answers(f"http://{HOST}:{port}/api", seconds=2):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise _ended(settings, "server")
+        time.sleep(0.3)
 
 
-def _not_started(settings: Settings, name: str) -> PipelineError:
+def _answers(api: str, *, seconds: float) -> bool:
+    """Whether a Prefect server says there that it is healthy; asked directly, whatever proxy is set."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{api}/health", timeout=seconds) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except (OSError, ValueError, HTTPException):
+        return False
+
+
+def _ended(settings: Settings, name: str) -> PipelineError:
     log = logs(settings) / f"{name}.log"
-    last = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
-    return PipelineError(f"The {name} did not start. The end of {log}:\n{last}")
+    last = "\n".join(log.read_text(errors="replace").splitlines()[-END_OF_LOG:])
+    return PipelineError(f"The {name} did not start, or ended by itself. The end of {log}:\n{last}")
 
 
 def _call(settings: Settings, command: list[str], environment: dict[str, str]) -> None:
@@ -201,7 +236,7 @@ def _wait(processes: dict[str, subprocess.Popen[bytes]], settings: Settings) -> 
     while True:
         for name, process in processes.items():
             if process.poll() is not None:
-                raise PipelineError(f"The {name} ended by itself. Its log: {logs(settings) / name}.log")
+                raise _ended(settings, name)
         time.sleep(0.5)
 
 
@@ -209,13 +244,16 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _say_where(port: int, site_port: int) -> None:
-    print(  # noqa: T201 - this is what the command is for
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - what a person at the terminal reads
+
+
+def _where_to_look(port: int, site_port: int) -> str:
+    return (
         f"Prefect UI    http://{HOST}:{port}\n"
         f"Site          http://{HOST}:{site_port}\n\n"
         "Run the pipeline now, in another terminal:\n"
         f"  export PREFECT_API_URL=http://{HOST}:{port}/api\n"
         "  .venv/bin/prefect deployment run podcast-pipeline/pipeline --watch\n\n"
-        "It also runs every 15 minutes. Ctrl-C stops everything.",
-        flush=True,
+        "It also runs every 15 minutes. Ctrl-C stops everything."
     )

@@ -58,7 +58,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     from prefect.testing.utilities import prefect_test_harness
 
-    import flows.settings  # noqa: F401 - switches usage statistics off
+    import flows  # noqa: F401 - switches usage statistics off
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
