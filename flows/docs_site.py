@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from flows.settings import Settings
 
+OFFLINE = (
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\">"
+)
+
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -71,6 +76,7 @@ def build(settings: Settings, connection: duckdb.DuckDBPyConnection, summary: Ru
     settings.site_dir.mkdir(parents=True, exist_ok=True)
     _prune(settings)
     _build_data_docs(settings, summary.run_id)
+    _keep_offline(settings, summary.run_id)
     page = settings.site_dir / "index.html"
     page.write_text(render_home(connection, summary), encoding="utf-8")
     return page
@@ -105,6 +111,14 @@ def _build_data_docs(settings: Settings, run_id: str) -> None:
     context.build_data_docs(
         site_names=[SITE_NAME], resource_identifiers=[*(_suite_key(suite) for suite in suites), *new]
     )
+
+
+def _keep_offline(settings: Settings, run_id: str) -> None:
+    """Forbid the new pages to load anything: as the library makes them, they ask other hosts for style and logo."""
+    site = settings.site_dir / SITE_NAME
+    pages = [site / "index.html", *site.glob("expectations/*.html"), *site.glob(f"validations/*/{run_id}/*/*.html")]
+    for page in pages:
+        page.write_text(page.read_text(encoding="utf-8").replace("<head>", f"<head>{OFFLINE}", 1), encoding="utf-8")
 
 
 def _suite_key(suite: Any) -> Any:  # noqa: ANN401 - the library's own types

@@ -34,7 +34,7 @@ def serve(settings: Settings, *, port: int = 4200, site_port: int = 4201) -> Non
 
     Raises `PipelineError` when a port is taken or one of the programs does not start.
     """
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
     _say("Starting the Prefect server, the deployments, a worker and the site ...")
     with suppress(KeyboardInterrupt), running(settings, port=port, site_port=site_port) as processes:
@@ -135,16 +135,17 @@ def _spawn(command: list[str], environment: dict[str, str], log: IO[bytes]) -> s
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a program; a run that the worker is in the middle of gets `STOP_SECONDS` to finish before it is ended."""
+    """End a program; a run that the worker is in the middle of gets `STOP_SECONDS` to finish.
+
+    After that it is killed, which the warehouse is made for: what was committed is there, the next run goes on.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    for signal_ in (signal.SIGTERM, signal.SIGKILL):
-        if _ends(process):
-            return
-        for run in _children(process):
-            with suppress(ProcessLookupError):
-                os.kill(run, signal_)
+    process.send_signal(signal.SIGINT)
+    if _ends(process):
+        return
+    for run in _children(process):
+        with suppress(ProcessLookupError):
+            os.kill(run, signal.SIGKILL)
     if not _ends(process):
         process.kill()
         process.wait()

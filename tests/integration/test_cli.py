@@ -59,6 +59,10 @@ def test_the_first_day(terminal: Terminal) -> None:
     assert dict(counts) == totals["facts_by_event_type"]
     assert (terminal.home / "site" / "data_docs" / "index.html").exists()
 
+    pages = list((terminal.home / "site").rglob("*.html"))
+    assert [p for p in pages if "default-src 'none'" not in p.read_text(encoding="utf-8")] == []
+    assert len(pages) > len(list((PROJECT_ROOT / "expectations").glob("*.json")))
+
     second = terminal.type("run")
     assert (second.returncode, second.stderr) == (0, "")
     assert "Nothing new" in second.stdout

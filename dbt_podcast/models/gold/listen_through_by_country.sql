@@ -23,7 +23,8 @@ completions as (
 
     select
         dim_users.country,
-        cast(facts.duration as double) / dim_episodes.duration_seconds as listen_through_rate
+        -- decimal: a sum of doubles depends on the order of its rows, which no two histories share
+        cast(cast(facts.duration as double) / dim_episodes.duration_seconds as decimal(38, 15)) as listen_through_rate
     from facts
     inner join dim_users
         on facts.user_id = dim_users.user_id
@@ -37,7 +38,7 @@ completions as (
 
 select
     country,
-    avg(listen_through_rate) as avg_listen_through_rate,
+    cast(sum(listen_through_rate) as double) / count(*) as avg_listen_through_rate,
     count(*) as completion_count
 from completions
 group by country
