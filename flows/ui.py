@@ -12,11 +12,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from flows import QUIET
 from flows.errors import PipelineError
@@ -25,7 +24,7 @@ from flows.settings import PROJECT_ROOT, Settings
 HOST = "127.0.0.1"
 POOL = "podcast"
 START_SECONDS = 180
-STOP_SECONDS = 5
+STOP_SECONDS = 10
 END_OF_LOG = 10
 
 
@@ -54,6 +53,7 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
     settings.site_dir.mkdir(parents=True, exist_ok=True)
     logs(settings).mkdir(parents=True, exist_ok=True)
     environment = _environment(settings, port, site_port)
+    api = environment["PREFECT_API_URL"]
     python = [sys.executable, "-m"]
     processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack:
@@ -62,16 +62,18 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
             processes[name] = stack.enter_context(_process(settings, name, [*python, *command], environment))
 
         start("server", "prefect", "server", "start", "--host", HOST, "--port", str(port))
-        _await_server(settings, processes["server"], port)
+        _await_server(settings, processes["server"], api)
         for command in (
             ("work-pool", "create", POOL, "--type", "process", "--overwrite"),
             ("work-pool", "set-concurrency-limit", POOL, "1"),
             ("--no-prompt", "deploy", "--all"),
         ):
             _call(settings, [*python, "prefect", *command], environment)
+        stack.callback(_close_runs, api)
+        _close_runs(api)
         start("site", "http.server", str(site_port), "--bind", HOST, "--directory", str(settings.site_dir))
         start("worker", "prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "podcast-worker")
-        stack.enter_context(_announced(settings, processes["server"].pid, port))
+        stack.enter_context(_announced(settings, processes["server"].pid, api))
         yield processes
 
 
@@ -135,56 +137,51 @@ def _spawn(command: list[str], environment: dict[str, str], log: IO[bytes]) -> s
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a program; a run that the worker is in the middle of gets `STOP_SECONDS` to finish.
+    """End a program; the worker ends the run that it is in the middle of.
 
-    After that it is killed, which the warehouse is made for: what was committed is there, the next run goes on.
+    That does no harm: what the run has committed is there, and the next run goes on from it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave anything behind
     process.send_signal(signal.SIGINT)
-    if _ends(process):
-        return
-    for run in _children(process):
-        with suppress(ProcessLookupError):
-            os.kill(run, signal.SIGKILL)
-    if not _ends(process):
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def _ends(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def _close_runs(api: str) -> None:
+    """Enter runs that ended with their worker as crashed; each would hold the pool's only place for ever."""
+    states = {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}
+    lost = _ask(f"{api}/flow_runs/filter", {"flow_runs": {"state": states}, "work_pools": {"name": {"any_": [POOL]}}})
+    for run in lost:
+        state = {"type": "CRASHED", "message": "The worker was stopped; the next run goes on from what is committed."}
+        _ask(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
 
-def _children(process: subprocess.Popen[bytes]) -> list[int]:
-    """What a program of ours has started itself; without `ps` nothing, and a run then ends in its own time."""
-    try:
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    pairs = (map(int, line.split()) for line in listed.splitlines())
-    return [pid for pid, parent in pairs if parent == process.pid]
-
-
-def _await_server(settings: Settings, server: subprocess.Popen[bytes], port: int) -> None:
+def _await_server(settings: Settings, server: subprocess.Popen[bytes], api: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(f"http://{HOST}:{port}/api", seconds=2):
+    while not _answers(api, seconds=2):
         if server.poll() is not None or time.monotonic() > deadline:
             raise _ended(settings, "server")
         time.sleep(0.3)
 
 
 def _answers(api: str, *, seconds: float) -> bool:
-    """Whether a Prefect server says there that it is healthy; asked directly, whatever proxy is set."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """Whether a Prefect server says there that it is healthy."""
     try:
-        with direct.open(f"{api}/health", timeout=seconds) as answer:
-            return bool(answer.status == HTTPStatus.OK)
+        return bool(_ask(f"{api}/health", seconds=seconds))
     except (OSError, ValueError, HTTPException):
         return False
+
+
+def _ask(url: str, body: dict[str, Any] | None = None, *, seconds: float = 30) -> Any:  # noqa: ANN401 - any JSON
+    """One request to the server on this machine, whatever proxy is set for others."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - http, our own
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=seconds) as answer:
+        return json.load(answer)
 
 
 def _ended(settings: Settings, name: str) -> PipelineError:
@@ -203,9 +200,9 @@ def _call(settings: Settings, command: list[str], environment: dict[str, str]) -
 
 
 @contextmanager
-def _announced(settings: Settings, pid: int, port: int) -> Iterator[None]:
+def _announced(settings: Settings, pid: int, api: str) -> Iterator[None]:
     """Let `podcast run` in another terminal find the server."""
-    _announcement(settings).write_text(json.dumps({"api_url": f"http://{HOST}:{port}/api", "pid": pid}))
+    _announcement(settings).write_text(json.dumps({"api_url": api, "pid": pid}))
     try:
         yield
     finally:
