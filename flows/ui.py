@@ -69,8 +69,8 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
             ("--no-prompt", "deploy", "--all"),
         ):
             _call(settings, [*python, "prefect", *command], environment)
-        stack.callback(_close_runs, api)
         _close_runs(api)
+        stack.callback(_close_runs_if_possible, api)
         start("site", "http.server", str(site_port), "--bind", HOST, "--directory", str(settings.site_dir))
         start("worker", "prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "podcast-worker")
         stack.enter_context(_announced(settings, processes["server"].pid, api))
@@ -157,6 +157,12 @@ def _close_runs(api: str) -> None:
     for run in lost:
         state = {"type": "CRASHED", "message": "The worker was stopped; the next run goes on from what is committed."}
         _ask(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+
+
+def _close_runs_if_possible(api: str) -> None:
+    # Without a server there is nobody to tell; the next start does it.
+    with suppress(OSError, ValueError, HTTPException):
+        _close_runs(api)
 
 
 def _await_server(settings: Settings, server: subprocess.Popen[bytes], api: str) -> None:
