@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.domain import Accounting, ExpectationResult, RunStatus, RunSummary, Verdict
+from flows.domain import Accounting, ExpectationResult, RunSummary, Verdict
 from flows.warehouse import read_dicts, utc_now
 
 if TYPE_CHECKING:
@@ -89,11 +88,6 @@ def account(connection: duckdb.DuckDBPyConnection) -> tuple[Accounting, Accounti
 def last_runs(connection: duckdb.DuckDBPyConnection, count: int) -> list[dict[str, Any]]:
     """The newest runs, as rows of `ops.runs`."""
     return read_dicts(connection, "select * from ops.runs order by started_at desc limit ?", [count])
-
-
-def failed_run(run_id: str, started_at: datetime) -> RunSummary:
-    """A run that ended by an error: nothing of it is counted."""
-    return RunSummary(run_id, RunStatus.FAILED, started_at, utc_now())
 
 
 def _counts(accounting: Accounting) -> Sequence[int]:
