@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 # Usage statistics stay off, also for the tools a developer calls by hand from here.
 export DO_NOT_TRACK := 1
+# For make kill.
+KILLS ?= 1000
+SEED ?= 1
 
-.PHONY: help setup run ui test test-unit lint lock clean
+.PHONY: help setup run ui test test-unit test-long bench-reporting kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +46,15 @@ test: $(VENV)/dev.stamp ## lint, types and all tests
 test-unit: $(VENV)/dev.stamp ## the fast tests only
 	@$(BIN)/pytest tests/unit
 
+test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, for an hour or more
+	@$(BIN)/pytest tests/properties/test_recovery.py --hypothesis-profile=long --timeout=0
+
+bench-reporting: setup ## what the report of a run costs after 10, 100 and 1,000 runs
+	@$(BIN)/python benchmarks/reporting.py
+
+kill: $(VENV)/dev.stamp ## kill the pipeline KILLS=1000 times (SEED=1) and count what is lost; about 6 seconds each
+	@$(BIN)/python tests/kills/harness.py --kills $(KILLS) --seed $(SEED)
+
 lint: $(VENV)/dev.stamp ## ruff, mypy and the import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
@@ -52,4 +64,4 @@ lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	    --python-version 3.11 $$( [ $$name = dev ] && echo --group dev ) pyproject.toml -o requirements/$$name.lock; done
 
 clean: ## remove .venv and everything the pipeline made
-	@rm -rf $(VENV) data/warehouse data/quarantine data/site
+	@rm -rf $(VENV) data/warehouse data/quarantine data/site data/dbt data/gx data/prefect data/mask.key

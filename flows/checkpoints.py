@@ -1,17 +1,19 @@
 """One gate -> one verdict: the only module that knows Great Expectations.
 
-A gate is a checkpoint over up to three suites of `expectations/`: one judges the batches of the run by
-their profiles, one the rows of the run, and at the last gate one the accounting of the whole warehouse.
+A gate is a checkpoint over the suites of `expectations/` that have its name: one judges the batches of the run by
+their profiles, one the rows of the run; after silver one compares the batches with those before them, and at the
+last gate one judges the accounting of the whole warehouse and one the sources that the files come from.
 A failed expectation is an outcome; an exception, a missing suite, an expectation that was not evaluated
 or a table without the rows it has to have is a broken gate.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows import blame
 from flows.domain import ExpectationResult, Gate, Severity, Verdict
 from flows.errors import BrokenGateError
 from flows.gx_context import load_suites, open_context
@@ -33,6 +35,10 @@ RESULT_FORMAT = {
 }
 
 
+NONE_FAILS = "none fails"
+"""What an expectation without limits allows."""
+
+
 @dataclass(frozen=True)
 class Expected:
     """What a gate has to find, counted without looking at what it looks at."""
@@ -40,6 +46,7 @@ class Expected:
     batches: int
     rows: int
     min_rows: int
+    sources: int = 0
 
 
 def validate(settings: Settings, gate: Gate, *, run_id: str) -> Verdict:
@@ -57,7 +64,7 @@ def validate(settings: Settings, gate: Gate, *, run_id: str) -> Verdict:
 
 
 def _expected(connection: duckdb.DuckDBPyConnection, gate: Gate) -> Expected:
-    """Batches to judge, rows to find exactly (first two gates), and rows to find at least (last two)."""
+    """Batches to judge, rows to find exactly (first two gates) or at least (last two), and sources (last gate)."""
     judged = "is_judged" if gate is Gate.RAW else "is_accepted"
     batches, rows = _one_row(
         connection,
@@ -77,7 +84,15 @@ def _expected(connection: duckdb.DuckDBPyConnection, gate: Gate) -> Expected:
             where pending_batches.is_accepted
             """,
         )
-    return Expected(int(batches), int(rows), int(min_rows))
+    sources = _sources(connection) if gate is Gate.GOLD else 0
+    return Expected(int(batches), int(rows), int(min_rows), sources)
+
+
+def _sources(connection: duckdb.DuckDBPyConnection) -> int:
+    """The number of sources: paths of files that differ in more than their digits."""
+    different = "count(distinct regexp_replace(filename, '[0-9]+', '#', 'g'))"
+    (count,) = _one_row(connection, f"select {different} from ops.batches where attempt = 1")
+    return int(count)
 
 
 def _one_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
@@ -92,6 +107,7 @@ def _suites_to_run(gate: Gate, expected: Expected) -> list[dict[str, Any]]:
     counts = {
         "batches": expected.batches,
         "rows": expected.rows if gate in (Gate.RAW, Gate.VALIDATED) else expected.min_rows,
+        "sources": expected.sources,
     }
     return [s for s in load_suites(gate) if counts.get(s["meta"]["judges"], 1)]
 
@@ -156,6 +172,7 @@ def _parameters(settings: Settings, expected: Expected) -> dict[str, float]:
         "expected_batches": expected.batches,
         "expected_rows": expected.rows,
         "min_rows": expected.min_rows,
+        "expected_sources": expected.sources,
         "one": 1,
     }
 
@@ -173,8 +190,8 @@ def _verdict(
     for suite, found in outcome:
         for expectation in suite["expectations"]:
             result = _find_result(gate, expectation, found)
-            whole = _result(suite, expectation, result)
-            blamed = [] if whole.success else _blame(connection, whole, result)
+            whole = blame.with_names(connection, suite, _result(suite, expectation, result), result)
+            blamed = [] if whole.success else blame.by_batch(connection, suite, expectation, whole, result)
             results += [whole, *blamed]
             if not whole.success and whole.severity is Severity.CRITICAL:
                 for one in blamed:
@@ -245,18 +262,14 @@ def _result(suite: dict[str, Any], expectation: dict[str, Any], result: dict[str
 
 def _name(expectation: dict[str, Any]) -> str:
     """The expectation's type with its columns, as in `expect_column_values_to_not_be_null(batch_id)`."""
-    return f"{expectation['type']}({', '.join(_columns(expectation['kwargs']))})"
-
-
-def _columns(kwargs: dict[str, Any]) -> list[str]:
-    named = [kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs]
-    return named + list(kwargs.get("column_list", []))
+    return f"{expectation['type']}({', '.join(blame.columns(expectation['kwargs']))})"
 
 
 def _observed(suite: dict[str, Any], result: dict[str, Any]) -> str:
     if "observed_value" in result:
         return f"{result['observed_value']} rows"
-    what = "batches" if suite["meta"]["judges"] == "batches" else "rows"
+    judges = suite["meta"]["judges"]
+    what = judges if judges in ("batches", "sources") else "rows"
     return f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} {what} fail"
 
 
@@ -273,37 +286,8 @@ def _threshold(kwargs: dict[str, Any]) -> str:
         return f"exactly {_number(kwargs['value'])}"
     if "value_set" in kwargs:
         return "one of " + ", ".join(str(value) for value in kwargs["value_set"])
-    return "none fails"
+    return NONE_FAILS
 
 
 def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _blame(
-    connection: duckdb.DuckDBPyConnection, whole: ExpectationResult, result: dict[str, Any]
-) -> list[ExpectationResult]:
-    """One result for each batch that has failing rows, found by the query that the library gives for them."""
-    query = (result.get("result") or {}).get("unexpected_index_query")
-    if not query:
-        return []
-    columns = [f'"{c}"' for c in _columns(result["expectation_config"]["kwargs"])]
-    shown = ", ".join(f"min({c})" for c in columns)
-    rows = connection.execute(
-        f"select batch_id, count(*), {shown} from ({query.rstrip().rstrip(';')}) where batch_id is not null "
-        "group by batch_id order by batch_id"
-    ).fetchall()
-    is_profile = all(count == 1 for _, count, *_ in rows)
-    return [
-        replace(
-            whole,
-            batch_id=batch_id,
-            observed=_values(columns, values) if is_profile else f"{count} rows fail",
-        )
-        for batch_id, count, *values in rows
-    ]
-
-
-def _values(columns: list[str], values: list[Any]) -> str:
-    shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
-    return ", ".join(f"{c.strip(chr(34))} {v}" for c, v in zip(columns, shown, strict=True))

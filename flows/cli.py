@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.errors import PipelineError
+from flows.errors import PipelineError, SettingsError
 from flows.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
 
-    from flows.domain import Batch, Plan, RunSummary
+    from flows.domain import Batch, Decision, Plan, RunSummary, Selection
 
 EXIT_HELD_BACK = 3
 LINES_SHOWN = 20
@@ -44,9 +46,26 @@ def main() -> None:
     except PipelineError as error:
         _fail(str(error), error.exit_code)
     except Exception as error:
-        if type(error).__module__.startswith("_duckdb"):
-            _fail(f"The warehouse could not be used: {error}", 1)
-        raise
+        explained = _explained(error)
+        if explained is None:
+            raise
+        _fail(str(explained), explained.exit_code)
+
+
+def _explained(error: Exception) -> PipelineError | None:
+    """A fault of the surroundings outside of the parts that explain their own."""
+    from flows import faults
+
+    try:
+        explained = faults.find(error, load_settings())
+    except SettingsError:
+        return None
+    if explained:
+        return explained
+    if type(error).__name__ in {"BinderException", "CatalogException"}:
+        return PipelineError(f"{error}\nA warehouse of an earlier version of this program is mended by: podcast run")
+    is_of_engine = type(error).__module__.startswith("_duckdb")
+    return PipelineError(f"The warehouse could not be used: {error}") if is_of_engine else None
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -70,7 +89,8 @@ def run(*, as_json: bool, strict: bool, full_refresh: bool) -> None:
     settings = load_settings()
     plan = _plan(settings)
     if plan.has_work or full_refresh:
-        summary = _run_flow(settings, lambda flows: flows.podcast_pipeline(full_refresh=full_refresh), quiet=as_json)
+        call = "pipeline", lambda flows: flows.podcast_pipeline(full_refresh=full_refresh)
+        summary = _run_flow(settings, *call, quiet=as_json)
     else:
         summary = _nothing_new(plan)
     _show(settings, summary, as_json=as_json)
@@ -79,12 +99,23 @@ def run(*, as_json: bool, strict: bool, full_refresh: bool) -> None:
 
 
 def _plan(settings: Settings) -> Plan:
-    """What there is to do, found out before the slow libraries are loaded."""
+    """What there is to do, found out before the slow libraries are loaded.
+
+    What the look notes in the ledger is kept only if it was the whole run: else the run notes and reports it.
+    """
+    from flows import history
     from flows.planning import plan_run
     from flows.warehouse import connect, writer_lock
 
     with writer_lock(settings, purpose="looking for new files"), connect(settings) as connection:
-        return plan_run(settings, connection)
+        history.record_crashes(settings, connection)
+        connection.begin()
+        plan = plan_run(settings, connection)
+        if plan.has_work:
+            connection.rollback()
+        else:
+            connection.commit()
+        return plan
 
 
 def _nothing_new(plan: Plan) -> RunSummary:
@@ -97,14 +128,15 @@ def _nothing_new(plan: Plan) -> RunSummary:
         RunStatus.NOTHING_NEW,
         now,
         now,
+        missing=plan.missing,
         unsettled=plan.unsettled,
         ignored=plan.ignored,
         refused=plan.refused,
     )
 
 
-def _run_flow(settings: Settings, call: Callable[[Any], RunSummary], *, quiet: bool = False) -> RunSummary:
-    """Call a flow in this process, with its steps on the terminal."""
+def _run_flow(settings: Settings, module: str, call: Callable[[Any], RunSummary], *, quiet: bool = False) -> RunSummary:
+    """Call a flow of a module, whose import takes seconds, in this process, with its steps on the terminal."""
     from flows.terminal import console, showing_steps
 
     _prepare_prefect(settings)
@@ -112,21 +144,19 @@ def _run_flow(settings: Settings, call: Callable[[Any], RunSummary], *, quiet: b
         from flows import progress
 
         with progress.listening(lambda _step, _message: None):
-            return call(_flows())
+            return call(import_module(f"flows.{module}"))
     console.print(f"Running the pipeline over {settings.landing_dir}", markup=False)
     with showing_steps():
-        return call(_flows())
-
-
-def _flows() -> Any:  # noqa: ANN401 - the module, whose import takes seconds
-    from flows import pipeline
-
-    return pipeline
+        return call(import_module(f"flows.{module}"))
 
 
 def _prepare_prefect(settings: Settings) -> None:
     """Prefect keeps its own things under the home, and reports to the server of `podcast ui` if that runs."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        # prefect-dbt sets a level of its own for its logs, so that the terminal needs one too
+        for log in ("LOGGING", "LOGGING_HANDLERS_CONSOLE", "SERVER_LOGGING"):
+            os.environ.setdefault(f"PREFECT_{log}_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False  # of a log that cannot be written, as on a full disk
     if any(name in os.environ for name in ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE")):
         return
     from flows.ui import running_api
@@ -159,6 +189,8 @@ def status() -> None:
     with _reading(settings) as connection:
         counts = ledger.count_by_status(connection)
         runs = history.last_runs(connection, 5)
+        outdated = ledger.outdated(connection, settings.rules_version())
+        missing = len(ledger.with_rows(connection, ledger.missing(connection)))
     terminal.console.print(terminal.table("Batches", ("status", "batches"), list(counts.items())))
     terminal.console.print()
     header = ("started (UTC)", "status", "published", "held back", "lines", "facts", "message")
@@ -172,15 +204,24 @@ def status() -> None:
     terminal.console.print(terminal.table("Last runs", header, rows))
     terminal.console.print()
     terminal.console.print(_freshness(settings), markup=False)
+    if missing:
+        terminal.console.print(f"Files with rows that are gone from the landing directory: {missing:,}")
+    if outdated:
+        terminal.console.print(
+            f"Batches judged by earlier rules: {outdated:,}; to judge them again: podcast revalidate"
+        )
 
 
 def _freshness(settings: Settings) -> str:
     import duckdb
 
-    from flows.warehouse import utc_now
+    from flows import faults
+    from flows.warehouse import can_be_opened, utc_now
 
     if not settings.published_path.exists():
         return "Nothing is published yet."
+    if not can_be_opened(settings.published_path):
+        return str(faults.damaged_copy(settings))
     with duckdb.connect(str(settings.published_path), read_only=True) as connection:
         (newest,) = connection.execute('select max("timestamp") from gold.fact_user_interactions').fetchone() or (None,)
     if newest is None:
@@ -200,11 +241,14 @@ def _reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     for path in paths:
         try:
             connection = duckdb.connect(str(path), read_only=True)
-        except duckdb.IOException:
-            if path == paths[-1]:
-                raise
+        except duckdb.Error as error:
+            from flows import faults
             from flows.warehouse import lock_holder
 
+            if path == settings.published_path:
+                raise faults.damaged_copy(settings) from None
+            if path == paths[-1] or not faults.LOCKED.search(f"{error}"):
+                raise faults.damaged(error, settings) from None
             click.echo(f"A run is writing ({lock_holder(settings)}); this is the last published state.\n", err=True)
             continue
         with connection:
@@ -239,12 +283,12 @@ def quarantine_list() -> None:
 @click.argument("batch")
 def quarantine_show(batch: str) -> None:
     """Why a batch was held back, and its first failing lines."""
-    from flows import ledger, terminal
-    from flows import quarantine as quarantining
+    from flows import evidence, ledger, terminal
 
     settings = load_settings()
     with _reading(settings) as connection:
         found = ledger.find(connection, batch)
+        lines = evidence.failing_lines(settings, connection, [found.batch_id], limit=LINES_SHOWN)[found.batch_id]
     terminal.show_batches(found.filename, [found])
     for label, value in (
         ("found", found.detail),
@@ -253,81 +297,161 @@ def quarantine_show(batch: str) -> None:
     ):
         if value:
             terminal.console.print(terminal.plain(f"{label}: {value}"))
-    folder = quarantining.evidence_dir(settings, found.batch_id)
-    lines = folder / "failing_lines.jsonl"
-    if lines.exists():
-        _show_failing_lines(lines)
+    if lines.first:
+        terminal.show_failing_lines(lines)
+    folder = evidence.folder(settings, found.batch_id)
     terminal.console.print()
     terminal.console.print(terminal.plain(f"Evidence: {folder}" if folder.exists() else "No evidence was kept."))
     if found.status == "quarantined":
         _show_choices(found)
 
 
-def _show_failing_lines(path: Path) -> None:
-    from flows import terminal
-
-    with path.open(encoding="utf-8") as file:
-        records = [json.loads(line) for line, _ in zip(file, range(LINES_SHOWN), strict=False)]
-        more = sum(1 for _ in file)
-    keys = ("event_type", "user_id", "episode_id", "timestamp", "duration")
-    rows = [
-        (
-            r["line_number"],
-            ", ".join(r["codes"]),
-            r["rescued"] or r["rescued_base64"] or ", ".join(f"{k} {r[k]}" for k in keys if r[k] is not None),
-        )
-        for r in records
-    ]
-    terminal.console.print()
-    terminal.console.print(terminal.table("Failing lines", ("line", "codes", "as it came"), rows))
-    if more:
-        click.echo(f"... and {more:,} more in {path}")
-
-
 def _show_choices(batch: Batch) -> None:
-    from flows.reports import NEXT_STEPS
+    from flows.reports import next_steps
 
     click.echo("\nWhat to do:")
-    click.echo(NEXT_STEPS.format(id=batch.batch_id).replace("`", ""))
+    click.echo(next_steps(batch.batch_id).replace("`", ""))
+
+
+def _choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options by which batches are chosen."""
+    options = (
+        click.argument("batch", nargs=-1),
+        click.option("--files", metavar="PATTERN", help="Files whose name matches, as in '2024-01-*/*.json'."),
+        click.option("--arrived-from", type=click.DateTime(["%Y-%m-%d"]), help="First day (UTC) of arrival."),
+        click.option("--arrived-before", type=click.DateTime(["%Y-%m-%d"]), help="Day (UTC) after the last one."),
+        click.option("--dry-run", is_flag=True, help="Show which batches it would be, and change nothing."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @quarantine.command()
-@click.argument("batch")
+@_choosing
 @click.option("--reason", required=True, help="Why; kept in the ledger with your name.")
-def release(batch: str, reason: str) -> None:
-    """Publish a quarantined batch as it is."""
-    _decide("release", batch, reason)
+def release(*, reason: str, **choice: Any) -> None:  # noqa: ANN401 - the options of _choosing
+    """Publish quarantined batches as they are."""
+    _decide("release", _given(reason), choice)
 
 
 @quarantine.command()
-@click.argument("batch")
+@_choosing
 @click.option("--reason", required=True, help="Why; kept in the ledger with your name.")
-def discard(batch: str, reason: str) -> None:
-    """Leave a quarantined or published batch out for good."""
-    _decide("discard", batch, reason)
+def discard(*, reason: str, **choice: Any) -> None:  # noqa: ANN401 - the options of _choosing
+    """Leave quarantined or published batches out for good."""
+    _decide("discard", _given(reason), choice)
 
 
-def _decide(decision: str, batch: str, reason: str) -> None:
-    """Note the decision, then run the pipeline over what waits, without loading new files."""
-    from flows import quarantine as quarantining
-    from flows.warehouse import connect, writer_lock
+@quarantine.command()
+@_choosing
+def reprocess(**choice: Any) -> None:  # noqa: ANN401 - the options of _choosing
+    """Read the files of batches again, each as a new attempt."""
+    _decide("reprocess", None, choice)
 
+
+def _given(reason: str) -> str:
     if not reason.strip():
         raise click.UsageError("--reason takes a text that says why.")
-    settings = load_settings()
-    with writer_lock(settings, purpose=f"{decision} of {batch}"), connect(settings) as connection:
-        decided = getattr(quarantining, decision)(connection, batch, reason=reason.strip())
-    click.echo(f"{decided.filename} (batch {decided.batch_id}): {decision} noted.")
-    summary = _run_flow(settings, lambda flows: flows.podcast_pipeline(load_new_files=False))
+    return reason.strip()
+
+
+def _decide(name: str, reason: str | None, choice: dict[str, Any]) -> None:
+    """Show the choice, or carry it out and publish the consequence, without loading new files."""
+    from flows.domain import Decision, Selection
+
+    settings, decision = load_settings(), Decision(name)
+    days = {key: choice[key].date() if choice[key] else None for key in ("arrived_from", "arrived_before")}
+    selection = Selection(choice["batch"], choice["files"], **days)
+    if choice["dry_run"]:
+        _show_choice(settings, decision, selection)
+        return
+    summary = _run_flow(settings, "decisions", lambda flows: flows.act(decision, selection, reason=reason))
     _show(settings, summary, as_json=False)
 
 
-@quarantine.command()
-@click.argument("batch", nargs=-1, required=True)
-def reprocess(batch: tuple[str, ...]) -> None:
-    """Read the files of batches again, each as a new attempt."""
+def _show_choice(settings: Settings, decision: Decision, selection: Selection) -> None:
+    from flows import quarantine as quarantining
+    from flows import reports, terminal
+
+    with _reading(settings) as connection:
+        batches = quarantining.choose(connection, decision, selection)
+    click.echo(f"{len(batches):,} would be {reports.DONE[decision]}; nothing was changed.\n")
+    terminal.show_batches("", batches)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Show what would change, worked out on a copy; publish nothing.")
+def revalidate(*, dry_run: bool) -> None:
+    """Judge every batch again, by the rules and reference data of today."""
     settings = load_settings()
-    summary = _run_flow(settings, lambda flows: flows.reprocess_batches(list(batch)))
+    summary = _run_flow(settings, "decisions", lambda flows: flows.revalidate_batches(dry_run=dry_run))
+    _show(settings, summary, as_json=False)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+def prune(*, dry_run: bool) -> None:
+    """Delete raw lines, evidence and results that are older than their settings."""
+    from flows import retention
+    from flows.warehouse import connect, writer_lock
+
+    settings = load_settings()
+    with writer_lock(settings, purpose="pruning"), connect(settings) as connection:
+        pruned = retention.prune(settings, connection, dry_run=dry_run)
+    click.echo(f"{'Would be deleted' if dry_run else 'Deleted'}: {pruned}.")
+
+
+# Keeping safe
+
+
+@cli.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to make.  [default: <home>/backups/ and the time]",
+)
+def backup(out: Path | None) -> None:
+    """Copy the databases, the evidence and the ledger, and check the copy."""
+    from flows import backup as backing_up
+    from flows import terminal
+
+    made = backing_up.back_up(load_settings(), out=out)
+    terminal.show_backup(made.path, made.manifest)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--force", is_flag=True, help="Move a warehouse that is there aside instead of refusing.")
+def restore(folder: Path, *, force: bool) -> None:
+    """Put a backup in place, after a check of all of it."""
+    from flows import restore as restoring
+    from flows import terminal
+
+    settings = load_settings()
+    restored = restoring.restore(settings, folder, force=force)
+    terminal.show_restored(settings, restored)
+
+
+@cli.command()
+@click.option(
+    "--ledger",
+    "ledger_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The ledger.jsonl of a backup.",
+)
+@click.option(
+    "--originals",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with contents that are no longer in the landing directory under their name.",
+)
+@click.option("--partial", is_flag=True, help="Leave out what is not there instead of refusing.")
+def rebuild(*, ledger_file: Path, originals: Path | None, partial: bool) -> None:
+    """Make the warehouse anew from the landing files, as an exported ledger says it was."""
+    settings = load_settings()
+    given = {"ledger_file": str(ledger_file), "originals": str(originals) if originals else None, "partial": partial}
+    summary = _run_flow(settings, "maintenance", lambda flows: flows.podcast_rebuild(**given))
     _show(settings, summary, as_json=False)
 
 
@@ -359,6 +483,23 @@ def generate(*, events: int, files: int | None, dirty: float, seed: int, out: Pa
     )
 
 
+@cli.group()
+def site() -> None:
+    """The site that every run writes."""
+
+
+@site.command("serve")
+@click.option("--port", type=int, default=4201, show_default=True, help="Port to listen on.")
+def site_serve(port: int) -> None:
+    """Serve the site on 127.0.0.1 until Ctrl-C."""
+    from flows.site import serve
+    from flows.ui import check_ports
+
+    check_ports({"--port": port})
+    click.echo(f"Site  http://{serve.HOST}:{port}  (Ctrl-C stops it)")
+    serve.serve(load_settings(), port=port)
+
+
 @cli.command()
 @click.option("--port", type=int, default=4200, show_default=True, help="Port of the Prefect server.")
 @click.option("--site-port", type=int, default=4201, show_default=True, help="Port of the site.")
@@ -367,3 +508,7 @@ def ui(*, port: int, site_port: int) -> None:
     from flows.ui import serve
 
     serve(load_settings(), port=port, site_port=site_port)
+
+
+if __name__ == "__main__":
+    main()

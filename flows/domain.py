@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -47,12 +47,33 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+VALIDATION_CODES = (
+    "malformed_json",
+    "missing_user_id",
+    "empty_user_id",
+    "missing_episode_id",
+    "empty_episode_id",
+    "missing_timestamp",
+    "invalid_timestamp",
+    "timestamp_too_early",
+    "timestamp_in_future",
+    "missing_event_type",
+    "invalid_event_type",
+    "invalid_duration",
+    "duration_out_of_range",
+    "unexpected_duration",
+)
+"""The codes of a row, in the order in which they are given; the rules that give them stand in dbt."""
+
+
 class RunStatus(StrEnum):
     """How a run ended."""
 
     PASSED = "passed"
     FAILED = "failed"
+    CRASHED = "crashed"
     NOTHING_NEW = "nothing_new"
+    DRY_RUN = "dry_run"
 
 
 def fingerprint(info: os.stat_result) -> str:
@@ -117,6 +138,47 @@ class Batch:
     run_id: str
     load_at: datetime
     updated_at: datetime
+    rules_version: str | None = None
+    missing_since: datetime | None = None
+    raw_pruned_at: datetime | None = None
+
+
+class Decision(StrEnum):
+    """What a person can have done with batches."""
+
+    RELEASE = "release"
+    DISCARD = "discard"
+    REPROCESS = "reprocess"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which batches a person means: those that are named, or those that every given condition holds for.
+
+    `names` are batch ids, unique beginnings of them, or file names. `pattern` is a shell pattern for the file name,
+    whose `*` goes across folders too. A file arrived on the day (UTC) on which its first attempt was loaded.
+    """
+
+    names: tuple[str, ...] = ()
+    pattern: str | None = None
+    arrived_from: date | None = None
+    arrived_before: date | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was said."""
+        return self == Selection()
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A batch that a decision concerns, as it is before."""
+
+    batch_id: str
+    filename: str
+    attempt: int
+    status: BatchStatus
+    row_count: int
 
 
 @dataclass(frozen=True)
@@ -195,11 +257,16 @@ class HeldBack:
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to do: files to load, batches that wait, and whether rules or reference data changed."""
+    """What there is to do: files to load, batches that wait, and whether rules or reference data changed.
+
+    `missing` are files that were seen to be gone for the first time, `outdated_batches` those that other rules judged.
+    """
 
     arrivals: tuple[Arrival, ...] = ()
     pending_batches: int = 0
+    outdated_batches: int = 0
     inputs_changed: bool = False
+    missing: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
@@ -208,6 +275,23 @@ class Plan:
     def has_work(self) -> bool:
         """Whether a run would change anything."""
         return bool(self.arrivals or self.pending_batches or self.inputs_changed)
+
+
+@dataclass(frozen=True)
+class VerdictChange:
+    """A batch that was judged again by other rules or reference data, and whose verdict or rows changed.
+
+    `rows_changed` is None where its rows were held back before, and with them their codes. A state is a status,
+    with the reason behind it for a batch in quarantine. Counts are rows.
+    """
+
+    batch_id: str
+    filename: str
+    before: str
+    after: str
+    invalid_before: int | None
+    invalid_after: int | None
+    rows_changed: int | None
 
 
 @dataclass(frozen=True)
@@ -223,6 +307,11 @@ class RunSummary:
     published_batches: int = 0
     quarantined: tuple[HeldBack, ...] = ()
     empty: tuple[str, ...] = ()
+    selected: tuple[Selected, ...] = ()
+    newest_event_at: datetime | None = None
+    rejudged_batches: int = 0
+    changes: tuple[VerdictChange, ...] = ()
+    missing: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()

@@ -19,6 +19,26 @@ class WarehouseLockedError(PipelineError):
     exit_code = 4
 
 
+class DamagedWarehouseError(PipelineError):
+    """The working database cannot be read."""
+
+
+class DiskFullError(PipelineError):
+    """There is no room for what is to be written."""
+
+
+class MemoryLimitError(PipelineError):
+    """The engine needs more memory than it was given."""
+
+
+class NotPermittedError(PipelineError):
+    """The user of the process may not read or write a file."""
+
+
+class ReferenceDataError(PipelineError):
+    """The reference data is not what the tables can be made of."""
+
+
 class LandingError(PipelineError):
     """The landing directory cannot be read."""
 
@@ -45,3 +65,11 @@ class GateFailedError(PipelineError):
 
 class PublishError(PipelineError):
     """The published copy could not be made or does not agree with the warehouse."""
+
+
+class BackupError(PipelineError):
+    """A backup cannot be made, or is not whole."""
+
+
+class RebuildError(PipelineError):
+    """The warehouse cannot be rebuilt from the landing files as its ledger says it was."""

@@ -1,4 +1,4 @@
-"""The data context of Great Expectations: suites from `expectations/`, results and Data Docs under the home."""
+"""The data context of Great Expectations: suites from `expectations/`, results under the home."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from flows.domain import Gate
 from flows.errors import BrokenGateError
-from flows.settings import PROJECT_ROOT, Settings
+from flows.settings import EXPECTATIONS, Settings
 
-SUITES = PROJECT_ROOT / "expectations"
+SUITES = EXPECTATIONS
 SITE_NAME = "data_docs"
 
 
@@ -25,8 +25,8 @@ def load_suites(gate: Gate) -> list[dict[str, Any]]:
     return suites
 
 
-def open_context(settings: Settings) -> Any:  # noqa: ANN401 - the library's own type
-    """A new data context: definitions in memory, validation results and site on disk."""
+def open_context(settings: Settings, sites: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - the library's own type
+    """A new data context: definitions in memory, validation results on disk, Data Docs as configured in `sites`."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import DataContextConfig
 
@@ -36,7 +36,7 @@ def open_context(settings: Settings) -> Any:  # noqa: ANN401 - the library's own
     warnings.filterwarnings("ignore", module="great_expectations")
     # Arrays: no expectation looks into them.
     warnings.filterwarnings("ignore", message="Did not recognize type 'list'")
-    return gx.get_context(mode="ephemeral", project_config=DataContextConfig(**_config(settings)))
+    return gx.get_context(mode="ephemeral", project_config=DataContextConfig(**_config(settings, sites or {})))
 
 
 def results_dir(settings: Settings) -> Path:
@@ -44,7 +44,7 @@ def results_dir(settings: Settings) -> Path:
     return settings.home / "gx" / "validation_results"
 
 
-def _config(settings: Settings) -> dict[str, Any]:
+def _config(settings: Settings, sites: dict[str, Any]) -> dict[str, Any]:
     return {
         "expectations_store_name": "expectations_store",
         "validation_results_store_name": "validation_results_store",
@@ -53,15 +53,9 @@ def _config(settings: Settings) -> dict[str, Any]:
             "expectations_store": _in_memory("ExpectationsStore"),
             "checkpoint_store": _in_memory("CheckpointStore"),
             "validation_definition_store": _in_memory("ValidationDefinitionStore"),
-            "validation_results_store": _on_disk("ValidationResultsStore", results_dir(settings)),
+            "validation_results_store": on_disk("ValidationResultsStore", results_dir(settings)),
         },
-        "data_docs_sites": {
-            SITE_NAME: {
-                **_on_disk("SiteBuilder", settings.site_dir / SITE_NAME),
-                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-                "show_how_to_buttons": False,
-            }
-        },
+        "data_docs_sites": sites,
         "analytics_enabled": False,
         "progress_bars": {"globally": False},
     }
@@ -71,6 +65,7 @@ def _in_memory(class_name: str) -> dict[str, Any]:
     return {"class_name": class_name, "store_backend": {"class_name": "InMemoryStoreBackend"}}
 
 
-def _on_disk(class_name: str, directory: Path) -> dict[str, Any]:
+def on_disk(class_name: str, directory: Path) -> dict[str, Any]:
+    """The configuration of something that the library keeps as files."""
     backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(directory)}
     return {"class_name": class_name, "store_backend": backend}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import ledger
 from flows.domain import Arrival, Batch, BatchStatus, LandedFile, Landing, Plan, fingerprint
 from flows.errors import LandingError
+from flows.files import sha256
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,11 +45,22 @@ def discover(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
     ledger.touch(connection, touched)
     return Plan(
         arrivals=arrivals,
+        missing=_note_missing(connection, known, landing),
         pending_batches=len(ledger.pending(connection)),
         unsettled=landing.unsettled,
         ignored=landing.ignored,
         refused=landing.refused,
     )
+
+
+def _note_missing(connection: duckdb.DuckDBPyConnection, known: Mapping[str, str], landing: Landing) -> tuple[str, ...]:
+    """The files with rows that are gone since the last look, noted in the ledger; their rows stay."""
+    seen = {f.filename for f in landing.files} | set(landing.unsettled) | {name for name, _ in landing.refused}
+    unseen_folders = tuple(f"{name}/" for name, _ in landing.refused)
+    gone = {name for name in known.keys() - seen if not name.startswith(unseen_folders)}
+    before = ledger.missing(connection)
+    ledger.mark_missing(connection, gone - before, before - gone)
+    return tuple(sorted(ledger.with_rows(connection, gone - before)))
 
 
 def find_files(directory: Path, *, known: Mapping[str, str], settle_seconds: float) -> Landing:
@@ -98,26 +109,34 @@ def arrival(file: LandedFile, past: Sequence[Batch]) -> Arrival:
 def content_hash(path: Path) -> str:
     """SHA-256 of the file's bytes as they lie there, compressed or not, in hexadecimal; empty if it is gone."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError:
         return ""
 
 
-def landed_again(directory: Path, past: Sequence[Batch]) -> Arrival:
-    """The next attempt at a file that the ledger knows, read as it lies there now.
+def landed_again(directory: Path, attempts: Sequence[Sequence[Batch]]) -> tuple[Arrival, ...]:
+    """The next attempt at each file that the ledger knows, read as it lies there now.
 
-    Raises `LandingError` if it is gone.
+    A person asked for it: a changed file is taken as the correction that it is. Raises `LandingError` naming
+    all files that are gone.
     """
-    filename = past[-1].filename
-    path = directory / filename
-    try:
-        info = path.stat()
-    except OSError as error:
+    arrivals, gone = [], []
+    for past in attempts:
+        filename = past[-1].filename
+        path = directory / filename
+        try:
+            info = path.stat()
+        except OSError as error:
+            gone.append(f"{filename}: {error.strerror}")
+            continue
+        file = LandedFile(filename, path, info.st_size, fingerprint(info))
+        arrivals.append(replace(arrival(file, past), mutates=None))
+    if gone:
         raise LandingError(
-            f"{filename} cannot be processed again: {error.strerror} in {directory}. Land the file again first."
-        ) from None
-    return arrival(LandedFile(filename, path, info.st_size, fingerprint(info)), past)
+            f"Files that cannot be read again in {directory}; land them again, or choose without them.\n"
+            + "\n".join(gone)
+        )
+    return tuple(arrivals)
 
 
 def _current_hashes(past: Sequence[Batch]) -> set[str]:

@@ -6,11 +6,12 @@ published the consequence has finished; whatever a crash leaves behind is theref
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from flows.domain import Batch, BatchStatus, Gate
+from flows.domain import Batch, BatchStatus, Gate, Selection
 from flows.errors import LedgerError
 from flows.warehouse import read_dicts, utc_now
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 COLUMNS = tuple(Batch.__dataclass_fields__)
 CURRENT = (BatchStatus.PUBLISHED, BatchStatus.RELEASED)
+IN_FORCE = (BatchStatus.LOADED, *CURRENT, BatchStatus.QUARANTINED)
+OUT_OF_FORCE = (BatchStatus.SUPERSEDED, BatchStatus.DISCARDED)
 
 
 def fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -58,16 +61,70 @@ def recorded(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) ->
 
 
 def mark_all_pending(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make every batch pending whose rows are there, so that the next layers are computed from all of them."""
-    connection.execute("update ops.batches set pending = true where row_count > 0")
+    """Make every batch pending whose raw lines are there, so that the next layers are computed from all of them."""
+    connection.execute("update ops.batches set pending = true where row_count > 0 and raw_pruned_at is null")
 
 
-def by_status(connection: duckdb.DuckDBPyConnection, *statuses: BatchStatus) -> list[Batch]:
-    """The batches in one of the states, newest first."""
+REJUDGED = """
+    row_count > 0 and mutates is null
+    and (status = 'published' or status = 'quarantined' and gate in ('raw', 'validated', 'cleansed', 'gold'))
+"""
+"""Which batches a new verdict can concern: what a person decided, and what was superseded, stays.
+
+That a published file has changed is no matter of rules, and waits for a person.
+"""
+
+
+def outdated(connection: duckdb.DuckDBPyConnection, rules_version: str) -> int:
+    """The number of batches whose verdict was given by other rules than those of `rules_version`."""
+    row = connection.execute(
+        f"select count(*) from ops.batches where {REJUDGED} and rules_version is distinct from ?", [rules_version]
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def reopen(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) -> None:
+    """Back to `loaded`, so that every gate judges the batches again."""
+    connection.execute(
+        """
+        update ops.batches
+        set status = 'loaded', gate = null, reason = null, detail = null, pending = true, updated_at = ?
+        where batch_id in (select unnest(?::varchar[]))
+        """,
+        [utc_now(), list(batch_ids)],
+    )
+
+
+def successors(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) -> list[Batch]:
+    """The earlier attempts that are in force instead of attempts that were just held back."""
     return _select(
         connection,
-        "status in (select unnest(?::varchar[])) order by load_at desc, filename, attempt desc",
-        [list(statuses)],
+        """
+        status in ('loaded', 'published', 'released') and exists (
+            select 1 from ops.batches as held
+            where held.batch_id in (select unnest(?::varchar[])) and held.filename = batches.filename
+                and held.attempt > batches.attempt
+        ) order by filename, attempt
+        """,
+        [list(batch_ids)],
+    )
+
+
+def by_status(connection: duckdb.DuckDBPyConnection, *statuses: BatchStatus, limit: int | None = None) -> list[Batch]:
+    """The batches in one of the states, newest first; not more than `limit`."""
+    return _select(
+        connection,
+        "status in (select unnest(?::varchar[])) order by load_at desc, filename, attempt desc limit ?",
+        [list(statuses), limit],
+    )
+
+
+def by_ids(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) -> list[Batch]:
+    """The batches, newest first."""
+    return _select(
+        connection,
+        "batch_id in (select unnest(?::varchar[])) order by load_at desc, filename, attempt desc",
+        [list(batch_ids)],
     )
 
 
@@ -90,6 +147,80 @@ def find(connection: duckdb.DuckDBPyConnection, name: str) -> Batch:
     raise LedgerError(f"{name!r} is the beginning of {len(batches)} batch ids: {named}. Type more of it.")
 
 
+def select(
+    connection: duckdb.DuckDBPyConnection, selection: Selection, statuses: Collection[BatchStatus]
+) -> list[Batch]:
+    """The batches in one of the states that a person means, in order of file name and attempt.
+
+    Raises `LedgerError` when nothing was said, when a named batch is not there or in another state, and when
+    no batch is left.
+    """
+    if selection.is_empty:
+        raise LedgerError("Name batches, or give a pattern for file names or days of arrival.")
+    named = [b.batch_id for b in _named(connection, selection.names, statuses)]
+    found = _select(
+        connection,
+        """
+        status in (select unnest(?::varchar[]))
+        and (? or batch_id in (select unnest(?::varchar[])))
+        and filename in (
+            select filename from ops.batches group by filename
+            having cast(min(load_at) as date) >= coalesce(?, date '0001-01-01')
+                and cast(min(load_at) as date) < coalesce(?, date '9999-12-31')
+        )
+        order by filename, attempt
+        """,
+        [list(statuses), not named, named, selection.arrived_from, selection.arrived_before],
+    )
+    found = [b for b in found if selection.pattern is None or fnmatchcase(b.filename, selection.pattern)]
+    if not found:
+        raise LedgerError(f"No batch that is {_either(statuses)} answers to that.")
+    return found
+
+
+def _named(
+    connection: duckdb.DuckDBPyConnection, names: Sequence[str], statuses: Collection[BatchStatus]
+) -> list[Batch]:
+    batches = [find(connection, name) for name in names]
+    wrong = [b for b in batches if b.status not in statuses]
+    if wrong:
+        are = "; ".join(f"{b.batch_id} ({b.filename}) is {b.status}" for b in wrong)
+        raise LedgerError(f"Only a batch that is {_either(statuses)} can be chosen here: {are}.")
+    return batches
+
+
+def _either(statuses: Collection[BatchStatus]) -> str:
+    return " or ".join(sorted(statuses))
+
+
+def with_rows(connection: duckdb.DuckDBPyConnection, filenames: Collection[str]) -> set[str]:
+    """Those of the files whose rows are in the tables, or wait in quarantine."""
+    rows = connection.execute(
+        """
+        select distinct filename from ops.batches
+        where filename in (select unnest(?::varchar[])) and status in (select unnest(?::varchar[]))
+        """,
+        [list(filenames), list(IN_FORCE)],
+    ).fetchall()
+    return {filename for (filename,) in rows}
+
+
+def missing(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The files that an earlier look at the landing directory did not find any more."""
+    rows = connection.execute("select filename from ops.batches where missing_since is not null").fetchall()
+    return {filename for (filename,) in rows}
+
+
+def mark_missing(connection: duckdb.DuckDBPyConnection, gone: Collection[str], back: Collection[str]) -> None:
+    """Note which files are no longer in the landing directory, and which are there again; their rows stay."""
+    for names, value in ((gone, utc_now()), (back, None)):
+        if names:
+            connection.execute(
+                "update ops.batches set missing_since = ? where filename in (select unnest(?::varchar[]))",
+                [value, list(names)],
+            )
+
+
 def record(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
     """Enter new attempts; what was accepted of the same files before becomes pending with them.
 
@@ -97,11 +228,16 @@ def record(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> N
     """
     if not batches:
         return
-    values = [[getattr(batch, name) for batch in batches] for name in COLUMNS]
-    unnested = ", ".join(f"unnest(?::{_array_type(name)}[])" for name in COLUMNS)
     filenames = [b.filename for b in batches if b.attempt > 1]
     if filenames:
         _prepare_earlier_attempts(connection, filenames)
+    enter(connection, batches)
+
+
+def enter(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch]) -> None:
+    """Enter attempts as they are given, whatever else is known of their files."""
+    values = [[getattr(batch, name) for batch in batches] for name in COLUMNS]
+    unnested = ", ".join(f"unnest(?::{_array_type(name)}[])" for name in COLUMNS)
     connection.execute(f"insert into ops.batches ({', '.join(COLUMNS)}) select {unnested}", values)
 
 
@@ -133,12 +269,14 @@ def touch(connection: duckdb.DuckDBPyConnection, touched: Iterable[tuple[str, st
         )
 
 
-def quarantine(connection: duckdb.DuckDBPyConnection, gate: Gate, reasons: Mapping[str, tuple[str, ...]]) -> None:
+def quarantine(
+    connection: duckdb.DuckDBPyConnection, gate: Gate, reasons: Mapping[str, tuple[str, ...]], *, rules_version: str
+) -> None:
     """`loaded` -> `quarantined`; the first reason names the kind, the others are the detail for a person."""
     connection.execute(
         """
         update ops.batches
-        set status = 'quarantined', gate = ?, reason = t.reason, detail = t.detail, updated_at = ?
+        set status = 'quarantined', gate = ?, reason = t.reason, detail = t.detail, rules_version = ?, updated_at = ?
         from (
             select unnest(?::varchar[]) as batch_id, unnest(?::varchar[]) as reason, unnest(?::varchar[]) as detail
         ) as t
@@ -146,6 +284,7 @@ def quarantine(connection: duckdb.DuckDBPyConnection, gate: Gate, reasons: Mappi
         """,
         [
             gate,
+            rules_version,
             utc_now(),
             list(reasons),
             [r[0] for r in reasons.values()],
@@ -196,7 +335,14 @@ def _decide(
     )
 
 
-def settle(connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Sequence[str], *, now: datetime) -> None:
+def settle(
+    connection: duckdb.DuckDBPyConnection,
+    catalog: str,
+    batch_ids: Sequence[str],
+    *,
+    rules_version: str,
+    now: datetime,
+) -> None:
     """The end of a run, for the batches it worked on: `loaded` -> `published`, earlier attempts -> `superseded`.
 
     The same two statements make the state in the published copy (`catalog`) and in the ledger.
@@ -206,10 +352,11 @@ def settle(connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Seque
         update {catalog}.ops.batches
         set status = case when status = 'loaded' then 'published' else status end,
             updated_at = case when status = 'loaded' then ? else updated_at end,
+            rules_version = case when status = 'loaded' then ? else rules_version end,
             pending = false
         where batch_id in (select unnest(?::varchar[]))
         """,
-        [now, list(batch_ids)],
+        [now, rules_version, list(batch_ids)],
     )
     connection.execute(
         f"""
@@ -221,6 +368,26 @@ def settle(connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Seque
           and old.status in ('published', 'released', 'quarantined', 'discarded')
         """,
         [now, list(batch_ids)],
+    )
+
+
+def mark_raw_pruned(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str], *, now: datetime) -> None:
+    """Note that the raw lines of the batches are deleted; belongs into the transaction that deletes them."""
+    connection.execute(
+        "update ops.batches set raw_pruned_at = ? where batch_id in (select unnest(?::varchar[]))",
+        [now, list(batch_ids)],
+    )
+
+
+def count_invalid(connection: duckdb.DuckDBPyConnection, catalog: str, batch_ids: Sequence[str]) -> None:
+    """Note the invalid rows of the batches (malformed lines count too), as their profiles have them."""
+    connection.execute(
+        f"""
+        update {catalog}.ops.batches set invalid_count = batch_profiles.invalid
+        from {catalog}.ops.batch_profiles
+        where batches.batch_id = batch_profiles.batch_id and batches.batch_id in (select unnest(?::varchar[]))
+        """,
+        [list(batch_ids)],
     )
 
 
@@ -242,5 +409,6 @@ def _array_type(column: str) -> str:
     types = {
         "attempt": "integer", "size_bytes": "bigint", "row_count": "bigint", "malformed_count": "bigint",
         "invalid_count": "bigint", "pending": "boolean", "load_at": "timestamp", "updated_at": "timestamp",
+        "missing_since": "timestamp", "raw_pruned_at": "timestamp",
     }  # fmt: skip
     return types.get(column, "varchar")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from flows import ledger
+from flows import faults, ledger
 from flows.domain import Arrival, Batch, BatchStatus, Loaded, fingerprint
 from flows.errors import UnreadableFileError
 from flows.warehouse import transaction, utc_now
@@ -25,6 +27,8 @@ BLOCK_BYTES = 4 * 2**20
 """A block is cut at the first line end after this many bytes."""
 STATEMENT_BYTES = 32 * 2**20
 """A statement inserts about this many bytes of blocks."""
+TOGETHER_LINES = 2048
+"""Rows that the engine holds in memory together, whatever its limit says, wherever a query reads or writes them."""
 TRANSACTION_FILES = 1000
 TRANSACTION_BYTES = 512 * 2**20
 """A transaction ends after the file that passes one of the two."""
@@ -35,6 +39,19 @@ NOT_BLANK = r"[^\s\x0b\x{85}\p{Z}]"
 """Matches a line with a character other than the 25 that have the Unicode property White_Space."""
 UTF8_BOM = b"\xef\xbb\xbf"
 KEYS = ("event_type", "user_id", "episode_id", "timestamp", "duration")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may ask of the memory, in bytes: its longest line, and what it unpacks to if compressed."""
+
+    line: int = 32 * 2**20
+    unpacked: int = 20_000 * 2**20
+
+    @property
+    def together(self) -> int:
+        """What `TOGETHER_LINES` lines in a row may hold."""
+        return 8 * self.line
 
 
 @dataclass(frozen=True)
@@ -53,26 +70,52 @@ def load_files(
     arrivals: Sequence[Arrival],
     *,
     run_id: str,
+    limits: Limits | None = None,
     progress: Callable[[Loaded], None] = lambda _: None,
 ) -> Loaded:
     """Load new attempts in order of file name, many files in one transaction.
 
-    A file that is gone or may not be read is left out and named; one whose compression is broken
-    becomes a quarantined batch without rows.
+    A file that is gone or may not be read is left out and named; one whose compression is broken, or that
+    passes a limit, becomes a quarantined batch without rows.
     """
     total = Loaded()
-    writer = _Writer(connection)
+    writer = _Writer(connection, limits or Limits())
     for group in _groups(_not_recorded(connection, arrivals)):
-        with transaction(connection):
-            loaded = _load_group(writer, group, run_id)
-        total = Loaded(
-            total.batches + loaded.batches,
-            total.rows + loaded.rows,
-            total.bytes + loaded.bytes,
-            total.left_out + loaded.left_out,
-        )
+        total = _sum([total, _load_within_memory(writer, group, run_id)])
         progress(total)
     return total
+
+
+def load_known(connection: duckdb.DuckDBPyConnection, known: Sequence[tuple[Batch, Path]]) -> dict[str, int]:
+    """Load the lines of attempts under the ids and times that a ledger gives them; the rows of each, by batch id.
+
+    Enters nothing in the ledger. Raises `UnreadableFileError` when a file no longer has the content of its
+    attempt, `OSError` when it cannot be read.
+    """
+    no_limits = Limits(line=2**62, unpacked=2**62)  # the files were within those of their time
+    writer = _Writer(connection, no_limits)
+    for batch, path in known:
+        with path.open("rb") as file:
+            source = _HashedFile(file)
+            chunks = _decompressed(batch.filename, source, max_bytes=no_limits.unpacked)
+            for first_line, content in read_blocks(chunks, max_line_bytes=no_limits.line):
+                writer.add(Block(batch.batch_id, batch.filename, batch.load_at, first_line, content))
+        if source.digest.hexdigest() != batch.content_hash:
+            raise UnreadableFileError(
+                f"{path} changed while it was read. Put the former content back, and start again."
+            )
+    writer.flush()
+    rows = connection.execute("select batch_id, count(*) from bronze.raw_events group by batch_id").fetchall()
+    return dict(rows)
+
+
+def _sum(parts: Sequence[Loaded]) -> Loaded:
+    return Loaded(
+        sum(part.batches for part in parts),
+        sum(part.rows for part in parts),
+        sum(part.bytes for part in parts),
+        sum((part.left_out for part in parts), start=()),
+    )
 
 
 def _not_recorded(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
@@ -102,6 +145,7 @@ class _Writer:
     """Collects blocks and inserts them a statement at a time."""
 
     connection: duckdb.DuckDBPyConnection
+    limits: Limits
     blocks: list[Block] = field(default_factory=list)
     size: int = 0
     latest: datetime = datetime.min  # noqa: DTZ901 - UTC without a zone, as everywhere
@@ -112,6 +156,8 @@ class _Writer:
         return self.latest
 
     def add(self, block: Block) -> None:
+        if not block.content.strip():
+            return  # blank lines, which are no rows; a file can be packed full of them
         self.blocks.append(block)
         self.size += len(block.content)
         if self.size >= STATEMENT_BYTES:
@@ -126,18 +172,48 @@ class _Writer:
                 self.connection.execute(INSERT_BYTES, _byte_parameters(block))
         self.blocks, self.size = [], 0
 
+    def forget(self) -> None:
+        """Give up what was collected in a transaction that was rolled back."""
+        self.blocks, self.size = [], 0
+
     def take_back(self, batch_id: str) -> None:
         """Forget a batch whose file could not be read to its end."""
         self.flush()
         self.connection.execute("delete from bronze.raw_events where batch_id = ?", [batch_id])
 
 
-def _load_group(writer: _Writer, group: list[Arrival], run_id: str) -> Loaded:
+def _load_within_memory(writer: _Writer, group: list[Arrival], run_id: str) -> Loaded:
+    """The files in one transaction; if that is too much for the engine, each in its own, and a single one held back.
+
+    How much a line takes depends on what it is made of: a hundred times its length, where every byte is a value.
+    """
+    import duckdb
+
+    try:
+        with transaction(writer.connection):
+            return _load_group(writer, group, run_id)
+    except duckdb.OutOfMemoryException as error:
+        if faults.FULL.search(f"{error}"):  # no room on the disk for what did not fit into the memory
+            raise
+        writer.forget()
+    if len(group) > 1:
+        return _sum([_load_within_memory(writer, [arrival], run_id) for arrival in group])
+    with transaction(writer.connection):
+        return _load_group(writer, group, run_id, refusal=_TOO_MUCH)
+
+
+_TOO_MUCH = (
+    "to take it apart needs more memory than the engine has (PODCAST_MEMORY_LIMIT); look for very long lines in it, "
+    "or raise the setting and reprocess the batch"
+)
+
+
+def _load_group(writer: _Writer, group: list[Arrival], run_id: str, *, refusal: str | None = None) -> Loaded:
     batches: list[Batch] = []
     left_out: list[tuple[str, str]] = []
     for arrival in group:
         try:
-            batches.append(_load_file(arrival, writer, run_id))
+            batches.append(_load_file(arrival, writer, run_id, refusal))
         except OSError as error:
             writer.take_back(batch_id(arrival.file.filename, arrival.attempt))
             left_out.append((arrival.file.filename, f"cannot be read: {error.strerror or error}"))
@@ -157,22 +233,29 @@ def batch_id(filename: str, attempt: int) -> str:
     return hashlib.sha256(f"{attempt}\0{filename}".encode()).hexdigest()[:16]
 
 
-def _load_file(arrival: Arrival, writer: _Writer, run_id: str) -> Batch:
-    """Read one file to its end, handing its blocks to the writer. Raises `OSError`."""
+def _load_file(arrival: Arrival, writer: _Writer, run_id: str, refusal: str | None) -> Batch:
+    """Read one file to its end, handing its blocks to the writer, if none refuses it before. Raises `OSError`."""
     identifier, load_at = batch_id(arrival.file.filename, arrival.attempt), writer.now()
-    detail = None
     with arrival.file.path.open("rb") as file:
         source = _HashedFile(file)
-        try:
-            for first_line, content in read_blocks(_decompressed(arrival.file.filename, source)):
-                writer.add(Block(identifier, arrival.file.filename, load_at, first_line, content))
-        except UnreadableFileError as error:
-            writer.take_back(identifier)
-            detail = f"{error}"
-            source.read_to_end()
+        refusal = refusal or _hand_over(arrival.file.filename, source, writer, identifier, load_at)
+        source.read_to_end()
         if fingerprint(os.fstat(file.fileno())) != arrival.file.fingerprint:
             raise OSError(None, "it changed while it was read; it is left for the next run")
-    return _new_batch(arrival, identifier, source, load_at=load_at, run_id=run_id, detail=detail)
+    return _new_batch(arrival, identifier, source, load_at=load_at, run_id=run_id, detail=refusal)
+
+
+def _hand_over(filename: str, source: _HashedFile, writer: _Writer, identifier: str, load_at: datetime) -> str | None:
+    """All blocks of a file to the writer; else none of them, and why. Raises `OSError`."""
+    try:
+        chunks = _decompressed(filename, source, max_bytes=writer.limits.unpacked)
+        blocks = read_blocks(chunks, max_line_bytes=writer.limits.line)
+        for first_line, content in _bearable(blocks, max_bytes=writer.limits.together):
+            writer.add(Block(identifier, filename, load_at, first_line, content))
+    except UnreadableFileError as error:
+        writer.take_back(identifier)
+        return f"{error}"
+    return None
 
 
 def _new_batch(
@@ -270,27 +353,49 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-def _decompressed(filename: str, source: _HashedFile) -> Iterator[bytes]:
+def _decompressed(filename: str, source: _HashedFile, *, max_bytes: int) -> Iterator[bytes]:
     """The content of a plain, gzip or zstd file in pieces. Raises `UnreadableFileError`."""
     if filename.endswith(".gz"):
         # 31: a gzip header and its check sum, largest window
-        return _inflate(source, lambda: zlib.decompressobj(31), zlib.error)
+        return _within(max_bytes, _inflate(source, lambda: zlib.decompressobj(31), zlib.error, piece=2**14))
     if filename.endswith(".zst"):
         import zstandard
 
-        return _inflate(source, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
+        frame = zstandard.ZstdDecompressor().decompressobj
+        return _within(max_bytes, _inflate(source, frame, zstandard.ZstdError, piece=2**10))
     return source.chunks(BLOCK_BYTES)
 
 
-def _inflate(source: _HashedFile, new: Callable[[], _Decompressor], broken: type[Exception]) -> Iterator[bytes]:
+def _within(max_bytes: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            raise UnreadableFileError(
+                f"it unpacks to more than {_megabytes(max_bytes)} (PODCAST_MAX_UNPACKED_MB); {_WAY_OUT}"
+            )
+        yield chunk
+
+
+_WAY_OUT = "land it in smaller parts, or raise the setting and reprocess the batch"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,g} MB"
+
+
+def _inflate(
+    source: _HashedFile, new: Callable[[], _Decompressor], broken: type[Exception], *, piece: int
+) -> Iterator[bytes]:
     """Every member of a compressed file, each read to its check sum.
 
-    Small pieces go in, since what comes out of one may be a thousand times as large.
+    Pieces of so many bytes go in, since what comes out of one may be a thousand times as large (gzip), or 32
+    thousand times (zstd, where four bytes can stand for 128 KiB).
     """
     member: _Decompressor | None = None
     started = False
     try:
-        for chunk in source.chunks(2**14):
+        for chunk in source.chunks(piece):
             rest = chunk if member else chunk.lstrip(b"\0") if started else chunk
             started = True
             while rest:
@@ -305,23 +410,63 @@ def _inflate(source: _HashedFile, new: Callable[[], _Decompressor], broken: type
         raise UnreadableFileError("the compressed data ends too early; the file was cut off")
 
 
-def read_blocks(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """(number of the first line, whole lines) of about `BLOCK_BYTES`; a byte order mark at the start is dropped."""
+def read_blocks(chunks: Iterator[bytes], *, max_line_bytes: int = Limits.line) -> Iterator[tuple[int, bytes]]:
+    """(number of the first line, whole lines) of about `BLOCK_BYTES`; a byte order mark at the start is dropped.
+
+    Raises `UnreadableFileError` naming the line that is longer than `max_line_bytes`.
+    """
     parts: list[bytes] = []
-    size, first_line, is_start = 0, 1, True
+    size, unfinished, first_line, is_start = 0, 0, 1, True
     for chunk in chunks:
         parts.append(chunk)
         size += len(chunk)
+        unfinished = len(chunk) - chunk.rfind(b"\n") - 1 if b"\n" in chunk else unfinished + len(chunk)
+        if unfinished > max_line_bytes:
+            raise _too_long(first_line + b"".join(parts).count(b"\n"), max_line_bytes)
         if size >= BLOCK_BYTES and b"\n" in chunk:
             content = b"".join(parts)
             cut = content.rfind(b"\n")
             block, rest = content[:cut], content[cut + 1 :]
+            _check_lines(block, first_line, max_line_bytes)
             yield first_line, block.removeprefix(UTF8_BOM) if is_start else block
             first_line += block.count(b"\n") + 1
             parts, size, is_start = [rest], len(rest), False
     content = b"".join(parts)
     if content:
+        _check_lines(content, first_line, max_line_bytes)
         yield first_line, content.removeprefix(UTF8_BOM) if is_start else content
+
+
+def _bearable(blocks: Iterator[tuple[int, bytes]], *, max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """The blocks, as long as `TOGETHER_LINES` lines in a row, in whole blocks, hold no more than `max_bytes`."""
+    window: deque[tuple[int, int]] = deque()
+    size = 0
+    for first_line, content in blocks:
+        window.append((first_line, len(content)))
+        size += len(content)
+        last_line = first_line + content.count(b"\n")
+        while len(window) > 1 and last_line - window[1][0] >= TOGETHER_LINES:
+            size -= window.popleft()[1]
+        if size > max_bytes:
+            raise UnreadableFileError(
+                f"lines {window[0][0]:,} to {last_line:,} hold more than {_megabytes(max_bytes)} together "
+                f"(8 times PODCAST_MAX_LINE_MB); shorten them, or raise the setting and reprocess the batch"
+            )
+        yield first_line, content
+
+
+def _check_lines(block: bytes, first_line: int, max_line_bytes: int) -> None:
+    if len(block) <= max_line_bytes:
+        return
+    for number, line in enumerate(block.split(b"\n"), start=first_line):
+        if len(line) > max_line_bytes:
+            raise _too_long(number, max_line_bytes)
+
+
+def _too_long(line_number: int, max_line_bytes: int) -> UnreadableFileError:
+    return UnreadableFileError(
+        f"line {line_number:,} is longer than {_megabytes(max_line_bytes)} (PODCAST_MAX_LINE_MB); {_WAY_OUT}"
+    )
 
 
 def _is_utf8(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The flow: the story of a run, and nothing else; the reprocessing flow beside it.
+"""The flow: the story of a run, and nothing else.
 
 discover -> load -> gate raw -> bronze -> gate validated -> silver -> gate cleansed -> gold -> gate gold
 -> publish -> report; a batch that fails at a gate is held back with its evidence, the others go on.
@@ -7,16 +7,32 @@ discover -> load -> gate raw -> bronze -> gate validated -> silver -> gate clean
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import history, tasks
-from flows.domain import Gate, Layer, Loaded, Plan, RunStatus, RunSummary, Verdict
+from flows import history, progress, publish, reference, tasks
+from flows.artifacts import RunProgress, end_flow
+from flows.domain import (
+    BatchStatus,
+    Gate,
+    Layer,
+    Loaded,
+    Plan,
+    RunStatus,
+    RunSummary,
+    Verdict,
+)
 from flows.settings import Settings, load_settings
+from flows.site import build as site
 from flows.warehouse import connect, utc_now, writer_lock
+from flows.watchdog import time_limit
+
+if TYPE_CHECKING:
+    import duckdb
 
 STEPS = (
     (Layer.RAW, Gate.RAW),
@@ -33,6 +49,7 @@ class Run:
     settings: Settings
     summary: RunSummary
     full_refresh: bool = False
+    is_rehearsal: bool = False
 
     @property
     def run_id(self) -> str:
@@ -45,7 +62,8 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
     """Load what has landed, judge it, publish what passed.
 
     Args:
-        full_refresh: Recompute every table from `bronze.raw_events` instead of what is new only.
+        full_refresh: Recompute every table from `bronze.raw_events` instead of what is new only; batches that other
+            rules judged are judged again.
         load_new_files: Look into the landing directory; off, only waiting decisions are carried out.
 
     """
@@ -54,75 +72,131 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
         if not load_new_files:
             plan = replace(plan, arrivals=())
         if full_refresh:
+            judge_again(run, only_outdated=True)
             tasks.mark_all_batches(run.settings)
         elif not plan.has_work:
-            return _nothing_new(run, plan)
-        return process(run, plan)
+            return end_flow(_unchanged(run, plan))
+        return end_flow(process(run, plan))
 
 
-@flow(name="podcast-reprocess", description="Files that the ledger knows, read again as new attempts.")
-def reprocess_batches(batches: list[str]) -> RunSummary:
-    """Read the files of batches again; the new attempt replaces the old one when it passes.
-
-    Args:
-        batches: Batch ids, unique beginnings of them, or file names.
-
-    """
-    with open_run() as run:
-        return process(run, tasks.plan_reprocessing(run.settings, batches))
+def judge_again(run: Run, *, only_outdated: bool) -> None:
+    """Open batches for the gates, with the row rules as they are now to compare with."""
+    for layer in (Layer.RAW, Layer.BRONZE):
+        tasks.build_layer(run.settings, layer)
+    tasks.open_batches_again(run.settings, run.run_id, only_outdated=only_outdated)
 
 
 def process(run: Run, plan: Plan) -> RunSummary:
     """Everything between discovery and the report."""
     loaded = tasks.load_batches(run.settings, plan, run.run_id) if plan.arrivals else Loaded()
-    verdicts = []
-    for step, (layer, gate) in enumerate(STEPS):
-        tasks.build_layer(run.settings, layer, full_refresh=run.full_refresh)
-        verdict = pass_gate(run, gate, rebuild=[layer for layer, _ in STEPS[2 : step + 1]])
-        tasks.report_gate(run.settings, gate, verdict)
-        verdicts.append(verdict)
+    verdicts = pass_gates(run)
     summary = tasks.summarise_run(run.settings, plan, loaded, run.summary, verdicts, full_refresh=run.full_refresh)
+    if run.is_rehearsal:
+        summary = replace(summary, status=RunStatus.DRY_RUN)
+    if summary.rejudged_batches:
+        tasks.report_changes(run.settings, summary)
+    if run.is_rehearsal:
+        return summary
     tasks.publish_tables(run.settings, summary)
     tasks.report_run(run.settings, summary)
     return summary
 
 
-def pass_gate(run: Run, gate: Gate, *, rebuild: list[Layer]) -> Verdict:
-    """Hold back what fails, take it out of the layers that have its rows already, and judge the rest again."""
+def pass_gates(run: Run) -> list[Verdict]:
+    """Layer by layer, each with its gate; from the first again when a batch comes in that no gate has judged.
+
+    That is an earlier attempt at a file whose later one was held back, where both are to be judged again.
+    """
+    verdicts: dict[Gate, Verdict] = {}
+    step = 0
+    while step < len(STEPS):
+        layer, gate = STEPS[step]
+        tasks.build_layer(run.settings, layer, full_refresh=run.full_refresh and gate not in verdicts)
+        verdict, starts_over = pass_gate(run, gate, rebuild=[layer for layer, _ in STEPS[2 : step + 1]])
+        verdicts[gate] = verdict = replace(verdict, failing=_failing(verdicts.get(gate)) | verdict.failing)
+        tasks.report_gate(run.settings, gate, verdict, is_rehearsal=run.is_rehearsal)
+        step = 0 if starts_over else step + 1
+    return list(verdicts.values())
+
+
+def pass_gate(run: Run, gate: Gate, *, rebuild: list[Layer]) -> tuple[Verdict, bool]:
+    """Hold back what fails, take it out of the layers that have its rows already, and judge the rest again.
+
+    With it: whether the first gate has to judge anew.
+    """
     verdict = first = tasks.validate_gate(run.settings, gate, run.run_id)
     failing = dict(first.failing)
     while verdict.failing:
-        returns = tasks.hold_back_batches(run.settings, verdict)
-        layers = [Layer.BRONZE, *rebuild] if returns and gate is not Gate.RAW else rebuild
+        returned = tasks.hold_back_batches(run.settings, verdict)
+        if BatchStatus.LOADED in returned:
+            return replace(first, failing=failing), True
+        layers = [Layer.BRONZE, *rebuild] if returned and gate is not Gate.RAW else rebuild
         for layer in layers:
             tasks.build_layer(run.settings, layer)
         if not layers:
             break
         verdict = tasks.validate_gate(run.settings, gate, run.run_id)
         failing |= verdict.failing
-    return replace(first, failing=failing, unblamed=verdict.unblamed)
+    return replace(first, failing=failing, unblamed=verdict.unblamed), False
+
+
+def _failing(verdict: Verdict | None) -> dict[str, tuple[str, ...]]:
+    return verdict.failing if verdict else {}
 
 
 @contextmanager
 def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
-    """Hold the writer lock and the warehouse open; a run that ends by an error is entered as failed."""
+    """Hold the writer lock and the warehouse open; a run that ends by an error is entered as failed.
+
+    So is one that was cancelled or ran out of time, if its process lives long enough; else the next run enters
+    it as crashed.
+    """
     settings = load_settings()
     run_id, started_at = str(flow_run.id), utc_now()
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
-    with writer_lock(settings, purpose=f"flow run {flow_run.name}"), connect(settings) as connection:
+    lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
+    with time_limit(settings.run_timeout_minutes), lock, connect(settings) as connection, _watched():
         try:
+            publish.catch_up(settings, connection)
+            history.record_crashes(settings, connection)
+            if history.last_inputs_hash(connection) != settings.inputs_hash():
+                reference.check(settings.seeds)
             yield Run(settings, summary, full_refresh)
-        except Exception as error:
-            failed = replace(summary, finished_at=utc_now())
-            history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=f"{error}")
+            if history.is_recorded(connection, run_id):
+                history.record_steps(connection, run_id, progress.steps())
+        except BaseException as error:
+            with suppress(Exception):  # a warehouse that can no longer be written must not hide why
+                _enter_failure(settings, connection, replace(summary, finished_at=utc_now()), error)
             raise
 
 
-def _nothing_new(run: Run, plan: Plan) -> RunSummary:
+@contextmanager
+def _watched() -> Iterator[None]:
+    """With the steps measured, and shown in the Prefect UI where they take long."""
+    with progress.timing(), progress.followed_by(RunProgress().tell):
+        yield
+
+
+def _enter_failure(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, failed: RunSummary, error: BaseException
+) -> None:
+    """Into the history, and onto the site, for whoever looks there first."""
+    message = f"{error}" if isinstance(error, Exception) else f"ended from outside: {type(error).__name__}"
+    if history.is_recorded(connection, failed.run_id):  # it came as far as its report: what it published stays so
+        history.add_message(connection, failed.run_id, message)
+        return
+    history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=message)
+    history.record_steps(connection, failed.run_id, progress.steps())
+    if isinstance(error, Exception):
+        site.build(settings, connection, failed)
+
+
+def _unchanged(run: Run, plan: Plan) -> RunSummary:
     return replace(
         run.summary,
         status=RunStatus.NOTHING_NEW,
         finished_at=utc_now(),
+        missing=plan.missing,
         unsettled=plan.unsettled,
         ignored=plan.ignored,
         refused=plan.refused,

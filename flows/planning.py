@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows import history, landing
+from flows import history, landing, ledger
+from flows.warehouse import can_be_opened
 
 if TYPE_CHECKING:
     import duckdb
@@ -17,8 +18,14 @@ if TYPE_CHECKING:
 def plan_run(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
     """Files to load, batches that wait, and whether reference data, rules or models have changed.
 
+    They count as changed also when the published copy is gone or damaged, so that it is made anew.
+
     Raises `LandingError` where the landing directory cannot be read.
     """
     plan = landing.discover(settings, connection)
-    is_current = settings.published_path.exists() and history.last_inputs_hash(connection) == settings.inputs_hash()
-    return replace(plan, inputs_changed=not is_current)
+    is_current = history.last_inputs_hash(connection) == settings.inputs_hash()
+    return replace(
+        plan,
+        inputs_changed=not is_current or not can_be_opened(settings.published_path),
+        outdated_batches=ledger.outdated(connection, settings.rules_version()),
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import history, ledger
+from flows import files, history, ledger, progress
 from flows.domain import RunSummary
 from flows.errors import PublishError
 from flows.warehouse import transaction
@@ -28,32 +27,89 @@ TABLES = (
     "gold.top_completed_episodes",
     "gold.listen_through_by_country",
     "gold.multi_episode_listeners_daily",
+    "gold.quality_daily",
     "ops.batches",
     "ops.batch_profiles",
+    "ops.event_keys",
+    "ops.sources",
     "ops.runs",
     "ops.validation_results",
+    "ops.revalidations",
+    "ops.run_steps",
 )
 
 
 def publish(settings: Settings, connection: duckdb.DuckDBPyConnection, summary: RunSummary) -> None:
     """Make the copy beside the published one, check it, rename it, and only then settle the ledger.
 
-    A crash before the rename leaves the last published state; one after it leaves batches pending whose
-    consequence is published, and the next run does the same again. Raises `PublishError` when the copy
+    A crash before the rename leaves the last published state; one after it leaves a ledger that does not know what
+    is published, and the next run begins by catching up (`catch_up`). Raises `PublishError` when the copy
     differs from the warehouse.
     """
     batch_ids = [batch.batch_id for batch in ledger.pending(connection)]
+    history.record_steps(connection, summary.run_id, progress.steps())
     copy = settings.published_path.with_name("published.duckdb.new")
     _remove(copy)
     _copy_tables(connection, copy)
     try:
-        _settle(connection, "published", batch_ids, summary, settings.inputs_hash())
+        _settle(settings, connection, "published", batch_ids, summary)
         _compare(connection)
         connection.execute("checkpoint published")
     finally:
         connection.execute("detach published")
     _replace(copy, settings.published_path)
-    _settle(connection, settings.warehouse_path.stem, batch_ids, summary, settings.inputs_hash())
+    _settle(settings, connection, settings.warehouse_path.stem, batch_ids, summary)
+
+
+def catch_up(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
+    """Settle the ledger by the published copy, where a run ended between the rename and its own settling.
+
+    Else a file that was published then, and changes now, would not be known as published. Comes before anything
+    else that a run does.
+    """
+    import duckdb
+
+    quoted = str(settings.published_path).replace("'", "''")
+    try:
+        connection.execute(f"attach '{quoted}' as published (read_only)")
+    except duckdb.Error:  # there is none yet, or it is damaged and will be made anew
+        return
+    try:
+        with transaction(connection):
+            _take_over(connection, settings.warehouse_path.stem)
+    except duckdb.Error as error:
+        if str(settings.published_path) not in f"{error}":
+            raise
+        # damaged behind its catalog: made anew by the next run that publishes
+    finally:
+        connection.execute("detach published")
+
+
+def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
+    """The newest run of the copy, and all that it settled, if the warehouse lacks just this run.
+
+    Nothing else can have changed these columns since: every run, and every decision, begins by catching up.
+    """
+    lacking = connection.execute(
+        """
+        select run_id, finished_at from published.ops.runs
+        where status = 'passed' and run_id not in (select run_id from ops.runs where status = 'passed')
+        """
+    ).fetchall()
+    if len(lacking) != 1:
+        return
+    ((run_id, finished_at),) = lacking
+    settled = ("status", "gate", "reason", "detail", "updated_at", "invalid_count", "rules_version", "pending")
+    connection.execute(
+        f"""
+        update ops.batches set {", ".join(f"{name} = settled.{name}" for name in settled)}
+        from published.ops.batches as settled
+        where batches.batch_id = settled.batch_id
+        """
+    )
+    history.close_revalidation(connection, catalog, now=finished_at)
+    connection.execute("delete from ops.runs where run_id = ?", [run_id])
+    connection.execute("insert into ops.runs by name select * from published.ops.runs where run_id = ?", [run_id])
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
@@ -66,16 +122,18 @@ def _copy_tables(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
 
 
 def _settle(
+    settings: Settings,
     connection: duckdb.DuckDBPyConnection,
     catalog: str,
     batch_ids: Sequence[str],
     summary: RunSummary,
-    inputs_hash: str,
 ) -> None:
     """The state after this run, written to the copy first and to the warehouse when the copy is public."""
     with transaction(connection):
-        ledger.settle(connection, catalog, batch_ids, now=summary.finished_at)
-        history.record_run(connection, summary, catalog=catalog, inputs_hash=inputs_hash)
+        ledger.count_invalid(connection, catalog, batch_ids)
+        ledger.settle(connection, catalog, batch_ids, rules_version=settings.rules_version(), now=summary.finished_at)
+        history.close_revalidation(connection, catalog, now=summary.finished_at)
+        history.record_run(connection, summary, catalog=catalog, inputs_hash=settings.inputs_hash())
 
 
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:
@@ -93,14 +151,8 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _replace(copy: Path, target: Path) -> None:
     """Rename, durably: the bytes reach the disk before the name does."""
-    for path in (copy, copy.parent):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-            if path == copy:
-                copy.replace(target)
-        finally:
-            os.close(descriptor)
+    files.sync(copy)
+    files.rename(copy, target)
 
 
 def _remove(copy: Path) -> None:

@@ -8,12 +8,12 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from flows import ledger, reports
-from flows.domain import Batch, BatchStatus, Gate, Verdict
+from flows import evidence, ledger, reports
+from flows.domain import Batch, BatchStatus, Decision, Gate, Selection, Verdict
 from flows.warehouse import transaction
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     import duckdb
 
@@ -37,7 +37,7 @@ def hold_back(settings: Settings, connection: duckdb.DuckDBPyConnection, verdict
     for batch_id, reasons in verdict.failing.items():
         write_evidence(settings, connection, batches[batch_id], gate=verdict.gate, reasons=reasons)
     with transaction(connection):
-        ledger.quarantine(connection, verdict.gate, verdict.failing)
+        ledger.quarantine(connection, verdict.gate, verdict.failing, rules_version=settings.rules_version())
         if verdict.gate is not Gate.RAW:
             connection.execute(
                 "delete from bronze.validated_events where batch_id in (select unnest(?::varchar[]))",
@@ -54,22 +54,17 @@ def write_evidence(
     reasons: tuple[str, ...],
 ) -> None:
     """`report.md`, `report.json` and `failing_lines.jsonl` in a folder named by the batch; an old one is replaced."""
-    folder = evidence_dir(settings, batch.batch_id)
+    folder = evidence.folder(settings, batch.batch_id)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "report.md").write_text(reports.evidence_markdown(batch, gate=gate, reasons=reasons), "utf-8")
     (folder / "report.json").write_text(json.dumps(_report(batch, gate, reasons), indent=2) + "\n", "utf-8")
     if batch.row_count:
-        target = str(folder / "failing_lines.jsonl").replace("'", "''")
+        target = str(folder / evidence.FAILING_LINES).replace("'", "''")
         connection.execute(
             f"copy ({FAILING_LINES}) to '{target}' (format json)",
             {"batch_id": batch.batch_id, "load_at": batch.load_at},
         )
-
-
-def evidence_dir(settings: Settings, batch_id: str) -> Path:
-    """Where the evidence of a batch is kept."""
-    return settings.quarantine_dir / batch_id
 
 
 def write_evidence_of_unreadable(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
@@ -80,20 +75,48 @@ def write_evidence_of_unreadable(settings: Settings, connection: duckdb.DuckDBPy
             write_evidence(settings, connection, batch, gate="load", reasons=reasons)
 
 
-def release(connection: duckdb.DuckDBPyConnection, name: str, *, reason: str) -> Batch:
-    """Decide that a quarantined batch is published as it is. Raises `LedgerError`."""
-    batch = ledger.find(connection, name)
-    with transaction(connection):
-        ledger.release(connection, batch, reason=reason, who=_who())
-    return batch
+def write_missing_evidence(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
+    """The evidence of batches that are held back and have none; the ledger has what was found as one text."""
+    for batch in ledger.by_status(connection, BatchStatus.QUARANTINED):
+        if not evidence.folder(settings, batch.batch_id).exists():
+            reasons = (str(batch.reason), batch.detail) if batch.detail else (str(batch.reason),)
+            write_evidence(settings, connection, batch, gate=str(batch.gate), reasons=reasons)
 
 
-def discard(connection: duckdb.DuckDBPyConnection, name: str, *, reason: str) -> Batch:
-    """Decide that a quarantined or published batch is left out for good. Raises `LedgerError`."""
-    batch = ledger.find(connection, name)
+CHOICE = {
+    Decision.RELEASE: (BatchStatus.QUARANTINED,),
+    Decision.DISCARD: (BatchStatus.QUARANTINED, BatchStatus.PUBLISHED, BatchStatus.RELEASED),
+    Decision.REPROCESS: tuple(s for s in BatchStatus if s is not BatchStatus.SUPERSEDED),
+}
+"""The states from which a person can choose batches."""
+
+
+def choose(connection: duckdb.DuckDBPyConnection, decision: Decision, selection: Selection) -> tuple[Batch, ...]:
+    """The batches that the decision concerns; released and reprocessed is the latest attempt at a file only.
+
+    Raises `LedgerError` when there is none, or one that is named is in another state.
+    """
+    found = ledger.select(connection, selection, CHOICE[decision])
+    if decision is Decision.DISCARD:
+        return tuple(found)
+    latest = {batch.filename: batch for batch in found}.values()
+    # Of what is not named, only what has rows can be released; a named one is refused, with the reason.
+    return tuple(b for b in latest if b.row_count or selection.names or decision is Decision.REPROCESS)
+
+
+def decide(
+    connection: duckdb.DuckDBPyConnection,
+    decision: Decision,
+    batches: Sequence[Batch],
+    *,
+    reason: str,
+    who: str | None = None,
+) -> None:
+    """Release or discard batches, all of them or none. Raises `LedgerError`."""
+    transition = {Decision.RELEASE: ledger.release, Decision.DISCARD: ledger.discard}[decision]
     with transaction(connection):
-        ledger.discard(connection, batch, reason=reason, who=_who())
-    return batch
+        for batch in batches:
+            transition(connection, batch, reason=reason, who=who or _who())
 
 
 def _who() -> str:

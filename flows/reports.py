@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from flows.domain import (
     Accounting,
     Batch,
+    Decision,
     ExpectationResult,
     HeldBack,
     RunStatus,
     RunSummary,
     Severity,
     Verdict,
+    VerdictChange,
 )
+from flows.masking import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,18 +28,33 @@ GATE_TITLES = {
     "cleansed": "after silver",
     "gold": "after gold",
 }
-NEXT_STEPS = (
-    "- look at the evidence: `podcast quarantine show {id}`\n"
-    "- land a corrected file under the same name: it is loaded as a new attempt\n"
-    '- publish it as it is: `podcast quarantine release {id} --reason "..."`\n'
-    '- leave it out for good: `podcast quarantine discard {id} --reason "..."`\n'
-    "- read the file again: `podcast quarantine reprocess {id}`\n"
+SHOWN = 50
+"""Entries of a list that are shown."""
+CHOICES = (
+    ("look at the evidence", "podcast quarantine show {id}"),
+    ("publish it as it is", 'podcast quarantine release {id} --reason "..."'),
+    ("leave it out for good", 'podcast quarantine discard {id} --reason "..."'),
+    ("read the file again", "podcast quarantine reprocess {id}"),
 )
+"""What a person can do about a batch in quarantine, and what to type for it."""
+CORRECTION = "land a corrected file under the same name: it is loaded as a new attempt"
+
+
+def next_steps(batch_id: str) -> str:
+    """The choices, as a list in markdown."""
+    typed = [f"{what}: `{command.format(id=batch_id)}`" for what, command in CHOICES]
+    return "".join(f"- {choice}\n" for choice in (typed[0], CORRECTION, *typed[1:]))
+
+
+def first(notes: Sequence[str], count: int) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(notes) - count
+    return [*notes[:count], *([f"... and {more:,} more"] if more > 0 else [])]
 
 
 def escape(text: object) -> str:
     """Text as it is in markdown: no markup, link, image, HTML or table cell comes out of a file name or a value."""
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(text))
+    shown = visible(str(text))
     for character in "\\`*_{}[]()#+-.!|~$":
         shown = shown.replace(character, f"\\{character}")
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("://", ":&#47;&#47;")
@@ -44,7 +62,7 @@ def escape(text: object) -> str:
 
 def code(text: object) -> str:
     """Text as code in a table cell; what could end the code or the cell is replaced."""
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(text))
+    shown = visible(str(text))
     return f"`{shown.replace('`', chr(39)).replace('|', chr(0xA6))}`"
 
 
@@ -55,22 +73,24 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def gate_markdown(verdict: Verdict, filenames: Mapping[str, str]) -> str:
-    """One gate of one run: the verdict first, the expectations, then each failing batch and what to do about it."""
-    parts = [f"# Gate {verdict.gate} ({GATE_TITLES[verdict.gate]}): {_gate_headline(verdict)}\n"]
+    """One gate of one run: the verdict, each failing batch and what to do about it, and the expectations."""
+    parts = [f"# Gate {verdict.gate} ({GATE_TITLES[verdict.gate]}): {gate_headline(verdict)}\n"]
     if verdict.unblamed:
         parts.append("**No batch can be blamed, so the run stops and nothing of it is published.**\n")
         parts += [f"- {escape(problem)}\n" for problem in verdict.unblamed]
+    if verdict.failing:
+        parts.append("## Batches held back\n")
+        held_back = [_failing_batch(b, filenames.get(b, "?"), reasons) for b, reasons in verdict.failing.items()]
+        parts += first(held_back, SHOWN)
     if verdict.results:
         parts += ["## Expectations\n", _expectation_table(verdict.results)]
     else:
         parts.append("Nothing to judge: no new batch has come this far, and no row had to be recomputed.\n")
-    if verdict.failing:
-        parts.append("## Batches held back\n")
-        parts += [_failing_batch(b, filenames.get(b, "?"), reasons) for b, reasons in verdict.failing.items()]
     return "\n".join(parts)
 
 
-def _gate_headline(verdict: Verdict) -> str:
+def gate_headline(verdict: Verdict) -> str:
+    """The verdict in a few words."""
     if verdict.unblamed:
         return "FAILED"
     if verdict.failing:
@@ -104,7 +124,7 @@ def _failing_batch(batch_id: str, filename: str, reasons: tuple[str, ...]) -> st
     findings = "".join(f"- {escape(finding)}\n" for finding in reasons[1:])
     return (
         f"### {code(filename)} (batch {code(batch_id)}): {escape(reasons[0])}\n\n{findings}\n"
-        f"What to do:\n\n{NEXT_STEPS.format(id=batch_id)}"
+        f"What to do:\n\n{next_steps(batch_id)}"
     )
 
 
@@ -125,26 +145,95 @@ def quarantine_rows(batches: Iterable[Batch]) -> list[dict[str, Any]]:
     ]
 
 
+DONE = {Decision.RELEASE: "released", Decision.DISCARD: "discarded", Decision.REPROCESS: "read again"}
+
+
+def selection_rows(batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """The batches that a decision concerns, as rows of a table."""
+    return [
+        {
+            "batch": batch.batch_id,
+            "file": escape(batch.filename),
+            "attempt": batch.attempt,
+            "status": str(batch.status),
+            "rows": batch.row_count,
+            "loaded at (UTC)": f"{batch.load_at:%Y-%m-%d %H:%M:%S}",
+        }
+        for batch in batches
+    ]
+
+
+def changes_markdown(summary: RunSummary) -> str:
+    """The batches whose verdict or rows changed when they were judged again."""
+    parts = [f"# {changes_headline(summary)}\n"]
+    if summary.changes:
+        rows = (
+            (code(c.filename), code(c.batch_id), escape(c.before), escape(c.after), *_row_changes(c))
+            for c in summary.changes
+        )
+        parts.append(markdown_table(CHANGES_HEADER, rows))
+    return "\n".join(parts)
+
+
+CHANGES_HEADER = ("File", "Batch", "Before", "Now", "Rows changed", "Invalid before", "Invalid now")
+
+
+def changes_headline(summary: RunSummary) -> str:
+    """What judging again came to, in one line."""
+    verdicts = sum(c.before != c.after for c in summary.changes)
+    rows = sum(c.rows_changed or 0 for c in summary.changes)
+    judged = _count(summary.rejudged_batches, "batch", "batches")
+    would = " would have" if summary.status is RunStatus.DRY_RUN else ""
+    return f"{judged} judged again: {_count(verdicts, 'verdict')} and {_count(rows, 'row')}{would} changed"
+
+
+def _row_changes(change: VerdictChange) -> tuple[str, str, str]:
+    """Counts as text; a batch that was held back had no rows in the tables to compare with."""
+    counts = (change.rows_changed, change.invalid_before, change.invalid_after)
+    rows, before, after = ("not known" if n is None else f"{n:,}" for n in counts)
+    return rows, before, after
+
+
+def change_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    """The same as plain rows, for the terminal."""
+    return [(c.filename, c.before, c.after, *_row_changes(c)) for c in summary.changes]
+
+
 def summary_markdown(summary: RunSummary) -> str:
     """One run: what was let in, what was held back and why, and the lines that add up."""
     parts = [f"# {headline(summary)}\n"]
+    if summary.quarantined:
+        parts += ["## Held back\n", *_list([_held_back(batch) for batch in summary.quarantined])]
     if summary.status is RunStatus.PASSED:
         parts += ["## Every line is accounted for\n", accounting_table(summary)]
-    if summary.quarantined:
-        parts += ["## Held back\n", _held_back_table(summary.quarantined)]
+    if summary.rejudged_batches:
+        parts += [f"## {changes_headline(summary)}\n"]
+    if summary.missing:
+        parts += [
+            "## Files that are gone from the landing directory\n",
+            "Their rows stay.\n",
+            *_list([code(name) for name in summary.missing]),
+        ]
     if summary.empty:
-        parts += ["## Empty files\n", *(f"- {code(name)}\n" for name in summary.empty)]
+        parts += ["## Empty files\n", *_list([code(name) for name in summary.empty])]
     if summary.refused or summary.unsettled or summary.ignored:
         parts += ["## Files that were not loaded\n", _not_loaded_table(summary)]
     if summary.warnings:
-        parts += ["## Warnings\n", *(f"- {escape(warning)}\n" for warning in summary.warnings)]
+        parts += ["## Warnings\n", *_list([escape(warning) for warning in summary.warnings])]
     return "\n".join(parts)
+
+
+def _list(items: Sequence[str]) -> list[str]:
+    return [f"- {item}\n" for item in first(items, SHOWN)]
 
 
 def headline(summary: RunSummary) -> str:
     """The run in one line."""
     if summary.status is RunStatus.NOTHING_NEW:
         return "Nothing new: no file to load, no batch waiting"
+    if summary.status is RunStatus.DRY_RUN:
+        chosen = f"{_count(len(summary.selected), 'batch', 'batches')} chosen, " if summary.selected else ""
+        return f"Dry run: {chosen}nothing was changed"
     if summary.status is RunStatus.FAILED:
         return "The run failed; the last published state stays"
     published = _count(summary.published_batches, "batch", "batches")
@@ -176,21 +265,22 @@ def accounting_rows(accounting: Accounting) -> list[tuple[str, int]]:
     ]
 
 
-def _held_back_table(batches: Sequence[HeldBack]) -> str:
-    rows = (
-        (code(b.filename), code(b.batch_id), b.gate, escape(b.reason), escape(b.detail), f"{b.row_count:,}")
-        for b in batches
+def _held_back(batch: HeldBack) -> str:
+    return (
+        f"{code(batch.filename)} ({batch.row_count:,} lines) by gate {batch.gate}: **{escape(batch.reason)}**. "
+        f"{escape(batch.detail)} What to do: {code(f'podcast quarantine show {batch.batch_id}')}"
     )
-    return markdown_table(("File", "Batch", "Gate", "Reason", "Found", "Lines"), rows)
 
 
 def _not_loaded_table(summary: RunSummary) -> str:
-    rows = [
-        *((code(name), escape(reason)) for name, reason in summary.refused),
-        *((code(name), "still being written; the next run looks again") for name in summary.unsettled),
-        *((code(name), "not an event file (.json, .ndjson, .jsonl, plain or .gz or .zst)") for name in summary.ignored),
-    ]
-    return markdown_table(("File", "Why"), rows)
+    kinds = (
+        [(code(name), escape(reason)) for name, reason in summary.refused],
+        [(code(name), "still being written; the next run looks again") for name in summary.unsettled],
+        [(code(name), "not an event file (.json, .ndjson, .jsonl, plain or .gz or .zst)") for name in summary.ignored],
+    )
+    rows = [row for kind in kinds for row in kind[:SHOWN]]
+    more = sum(max(len(kind) - SHOWN, 0) for kind in kinds)
+    return markdown_table(("File", "Why"), rows + ([(f"... and {more:,} more", "")] if more else []))
 
 
 def evidence_markdown(batch: Batch, *, gate: str, reasons: tuple[str, ...]) -> str:
@@ -201,7 +291,7 @@ def evidence_markdown(batch: Batch, *, gate: str, reasons: tuple[str, ...]) -> s
         f"# {code(batch.filename)}: {escape(reasons[0])}\n\n"
         f"Batch {code(batch.batch_id)}, attempt {batch.attempt}, {batch.row_count:,} lines, loaded at "
         f"{batch.load_at:%Y-%m-%d %H:%M:%S} UTC, held back by gate {gate}.\n\n"
-        f"{findings}\n{lines}\nWhat to do:\n\n{NEXT_STEPS.format(id=batch.batch_id)}"
+        f"{findings}\n{lines}\nWhat to do:\n\n{next_steps(batch.batch_id)}"
     )
 
 

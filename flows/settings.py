@@ -7,15 +7,18 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PROJECT_ROOT / "dbt_podcast"
+EXPECTATIONS = PROJECT_ROOT / "expectations"
+REFERENCE_FILES = ("users.csv", "episodes.csv")
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Score = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _absolute(path: Path) -> Path:
@@ -24,7 +27,10 @@ def _absolute(path: Path) -> Path:
 
 def _with_reference_data(folder: Path) -> Path:
     """A folder that holds both files of reference data."""
-    missing = [name for name in ("users.csv", "episodes.csv") if not (folder / name).is_file()]
+    try:
+        missing = [name for name in REFERENCE_FILES if not (folder / name).is_file()]
+    except OSError as error:  # of a folder that may not be entered
+        raise ValueError(f"cannot be entered: {error.strerror}") from None
     if missing:
         raise ValueError(f"{' and '.join(missing)} not found there")
     return folder
@@ -73,6 +79,31 @@ class Settings(BaseSettings):
         0.10,
         description="a batch with a greater share of unknown users or episodes is reported with a warning",
     )
+    warn_volume_score: Score = Field(
+        6.0,
+        description="a batch is reported with a warning whose number of lines is more than so many usual distances "
+        "from the median of the 30 accepted ones before it",
+    )
+    warn_share_score: Score = Field(
+        6.0,
+        description="a batch is reported with a warning in which the share of an event type, or of completions without "
+        "a play in the batch, is more than so many usual distances from the median of those 30",
+    )
+    warn_overlong_share: Share = Field(
+        0.1,
+        description="a batch with a greater share of plays and completions that are longer than their episode (by more "
+        "than 10 % and a minute) is reported with a warning",
+    )
+    warn_listened_hours: float = Field(
+        24.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="a batch in which one user listens for more hours of one day (UTC) is reported with a warning",
+    )
+    warn_silence_ratio: Score = Field(
+        4.0,
+        description="a source of files that is quiet for more than so many usual gaps is reported with a warning",
+    )
     min_event_timestamp: Annotated[datetime, AfterValidator(_utc)] = Field(
         datetime(2000, 1, 1),  # noqa: DTZ001 - UTC without a zone, as everywhere
         description="an event before this time (UTC) has the code `timestamp_too_early`",
@@ -104,7 +135,51 @@ class Settings(BaseSettings):
     memory_limit: str = Field(
         "2GB", pattern=r"^[1-9][0-9]*(\.[0-9]+)?(MB|GB|MiB|GiB)$", description="memory that DuckDB may use, as in 2GB"
     )
-    docs_kept: int = Field(100, ge=1, description="runs whose validation results and Data Docs pages are kept")
+    max_line_mb: int = Field(
+        32, ge=1, le=1024, description="megabytes; a file with a longer line is quarantined as `unreadable_file`"
+    )
+    max_unpacked_mb: int = Field(
+        20_000,
+        ge=1,
+        le=10**9,
+        description="megabytes; a compressed file that unpacks to more is quarantined as `unreadable_file`",
+    )
+    run_timeout_minutes: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="minutes after which a run ends its process, with all that writes in it; unset: no limit",
+    )
+    keep_raw_days: int | None = Field(
+        None,
+        ge=0,
+        le=10**5,
+        description="days after which `podcast prune` deletes the raw lines of attempts that are superseded or "
+        "discarded; unset: never. Lines behind published or quarantined batches always stay",
+    )
+    keep_evidence_days: int | None = Field(
+        None,
+        ge=0,
+        le=10**5,
+        description="days after which `podcast prune` deletes the evidence of batches that are no longer in "
+        "quarantine; unset: never",
+    )
+    keep_results_days: int | None = Field(
+        None, ge=0, le=10**5, description="days after which `podcast prune` deletes validation results; unset: never"
+    )
+    docs_kept: int = Field(
+        30,
+        ge=1,
+        description="runs whose pages, validation result files and Data Docs are kept, besides those that held back "
+        "what is in quarantine now",
+    )
+    show_user_ids: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="show user ids as they are on the site and in the terminal; else they are masked by a keyed hash",
+    )
+    mask_key: SecretStr | None = Field(
+        None, description="key of that hash; unset: made once, and kept in `<home>/mask.key`"
+    )
     site_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -159,6 +234,11 @@ class Settings(BaseSettings):
             "max_unknown_share": self.max_unknown_share,
             "warn_invalid_share": self.warn_invalid_share,
             "warn_unknown_share": self.warn_unknown_share,
+            "warn_volume_score": self.warn_volume_score,
+            "warn_share_score": self.warn_share_score,
+            "warn_overlong_share": self.warn_overlong_share,
+            "warn_listened_hours": self.warn_listened_hours,
+            "warn_silence_ratio": self.warn_silence_ratio,
             "max_duration_seconds": self.max_duration_seconds,
         }
 
@@ -167,12 +247,38 @@ class Settings(BaseSettings):
 
         When it differs from the last passed run's, a run has something to do even without a new file.
         """
-        digest = hashlib.sha256(repr(sorted(self.dbt_vars().items())).encode())
-        paths = [self.seeds / "users.csv", self.seeds / "episodes.csv"]
-        paths += sorted(p for d in ("models", "macros") for p in (DBT_PROJECT / d).rglob("*") if p.is_file())
-        for path in paths:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        return digest.hexdigest()[:16]
+        seeds = [self.seeds / name for name in REFERENCE_FILES]
+        return _hash(self.dbt_vars(), [*seeds, *_files(DBT_PROJECT / "models"), *_files(DBT_PROJECT / "macros")])
+
+    def rules_version(self) -> str:
+        """Hash of what a verdict depends on besides the batch and the reference data: row rules, thresholds, suites."""
+        about_rows = ("min_event_timestamp", "future_tolerance_minutes", "max_duration_seconds")
+        rules = {name: value for name, value in self.dbt_vars().items() if name in about_rows}
+        files = [*_files(DBT_PROJECT / "models" / "bronze"), *_files(DBT_PROJECT / "macros"), *_files(EXPECTATIONS)]
+        return _hash(rules | self.thresholds(), files)
+
+    def documentation_hash(self) -> str:
+        """Hash of what the documentation of the models depends on; of the reference data its columns only."""
+        columns = {name: _first_line(self.seeds / name) for name in REFERENCE_FILES}
+        files = [path for path in _files(DBT_PROJECT) if path.suffix in (".sql", ".yml", ".md")]
+        return _hash(self.dbt_vars() | columns, files)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline().strip()
+
+
+def _hash(values: dict[str, Any], files: list[Path]) -> str:
+    """Sixteen hexadecimal digits of named values and of files, their names included."""
+    digest = hashlib.sha256(repr(sorted(values.items())).encode())
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def load_settings() -> Settings:

@@ -9,8 +9,11 @@ beside it would race it. Cancelling a flow run ends its process, and with it eve
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +21,6 @@ from prefect.cache_policies import NO_CACHE
 from flows import (
     artifacts,
     checkpoints,
-    docs_site,
     history,
     landing,
     ledger,
@@ -28,13 +30,44 @@ from flows import (
     transform,
 )
 from flows import publish as publishing
-from flows.domain import BatchStatus, Gate, HeldBack, Layer, Loaded, Plan, RunStatus, RunSummary, Verdict
-from flows.errors import GateFailedError
+from flows.checkpoints import NONE_FAILS
+from flows.domain import (
+    Batch,
+    BatchStatus,
+    Decision,
+    ExpectationResult,
+    Gate,
+    HeldBack,
+    Layer,
+    Loaded,
+    Plan,
+    RunStatus,
+    RunSummary,
+    Selection,
+    Verdict,
+)
+from flows.errors import GateFailedError, PipelineError
 from flows.planning import plan_run
 from flows.settings import Settings
-from flows.warehouse import connect, utc_now
+from flows.site import build as site
+from flows.site import dbt_docs
+from flows.warehouse import connect, copy_file, transaction, utc_now
 
-IDEMPOTENT: dict[str, Any] = {"retries": 2, "retry_delay_seconds": 2, "cache_policy": NO_CACHE}
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+
+def _is_worth_a_retry(_task: object, _run: object, state: State[Any]) -> bool:
+    """What the pipeline refuses on purpose, it would refuse again."""
+    return not isinstance(state.result(raise_on_failure=False), PipelineError)
+
+
+IDEMPOTENT: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": 2,
+    "retry_condition_fn": _is_worth_a_retry,
+    "cache_policy": NO_CACHE,
+}
 ONCE: dict[str, Any] = {"cache_policy": NO_CACHE}
 
 
@@ -48,15 +81,30 @@ def discover_files(settings: Settings) -> Plan:
     return plan
 
 
-@task(name="plan reprocessing", **IDEMPOTENT)
-def plan_reprocessing(settings: Settings, batches: list[str]) -> Plan:
-    """Further attempts at the files of the batches that are named."""
+@task(name="choose batches", **IDEMPOTENT)
+def choose_batches(settings: Settings, decision: Decision, selection: Selection, *, dry_run: bool) -> list[Batch]:
+    """The batches that a decision concerns, reported before anything happens to them."""
     with connect(settings) as connection:
-        found = [ledger.find(connection, name) for name in batches]
-        attempts = ledger.attempts(connection, [batch.filename for batch in found])
-    arrivals = [landing.landed_again(settings.landing_dir, past) for past in attempts.values()]
-    # A person asked for it: a changed file is taken as the correction that it is.
-    return Plan(arrivals=tuple(replace(arrival, mutates=None) for arrival in arrivals))
+        batches = quarantine.choose(connection, decision, selection)
+    artifacts.report_selection(settings, decision, batches, dry_run=dry_run)
+    progress.report("choose", f"{len(batches):,} batches to {decision}")
+    return list(batches)
+
+
+@task(name="decide", **ONCE)
+def decide(settings: Settings, decision: Decision, batches: list[Batch], *, reason: str, who: str | None) -> None:
+    """Note the decision in the ledger, for all of the batches or for none."""
+    with connect(settings) as connection:
+        quarantine.decide(connection, decision, batches, reason=reason, who=who)
+    progress.report(decision, f"{len(batches):,} batches")
+
+
+@task(name="plan reprocessing", **IDEMPOTENT)
+def plan_reprocessing(settings: Settings, batches: list[Batch]) -> Plan:
+    """Further attempts at the files of the batches."""
+    with connect(settings) as connection:
+        attempts = ledger.attempts(connection, [batch.filename for batch in batches])
+    return Plan(arrivals=landing.landed_again(settings.landing_dir, list(attempts.values())))
 
 
 @task(name="mark all batches", **IDEMPOTENT)
@@ -66,6 +114,29 @@ def mark_all_batches(settings: Settings) -> None:
         ledger.mark_all_pending(connection)
 
 
+@task(name="open batches again", **IDEMPOTENT)
+def open_batches_again(settings: Settings, run_id: str, *, only_outdated: bool) -> int:
+    """Let the gates judge again what other rules judged, or everything; needs the first layer as it is now."""
+    with connect(settings) as connection, transaction(connection):
+        return history.open_revalidation(
+            connection, run_id, rules_version=settings.rules_version(), only_outdated=only_outdated
+        )
+
+
+@task(name="copy warehouse", **IDEMPOTENT)
+def copy_warehouse(settings: Settings) -> Path:
+    """A home with a copy of the working database, for a dry run."""
+    home = settings.home / "rehearsal"
+    shutil.rmtree(home, ignore_errors=True)
+    copied = settings.model_copy(update={"home": home}).warehouse_path
+    copied.parent.mkdir(parents=True)
+    with connect(settings) as connection:
+        connection.execute("checkpoint")
+        copy_file(settings.warehouse_path, copied)
+    progress.report("copy", f"{copied.stat().st_size / 2**20:,.0f} MB")
+    return home
+
+
 @task(name="load batches", **IDEMPOTENT)
 def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
     """Files into `bronze.raw_events`; loading what is loaded already does nothing."""
@@ -73,8 +144,9 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
     def tell(loaded: Loaded) -> None:
         progress.report("load", f"{loaded.batches:,} of {len(plan.arrivals):,} files, {loaded.rows:,} lines")
 
+    limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
-        loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, progress=tell)
+        loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
         quarantine.write_evidence_of_unreadable(settings, connection)
     return loaded
 
@@ -91,24 +163,25 @@ def validate_gate(settings: Settings, gate: Gate, run_id: str) -> Verdict:
     """One checkpoint; its results are kept whatever they are."""
     verdict = checkpoints.validate(settings, gate, run_id=run_id)
     with connect(settings) as connection:
-        history.record_results(connection, run_id, verdict)
+        history.record_results(connection, run_id, verdict, rules_version=settings.rules_version())
     return verdict
 
 
 @task(name="hold back batches", **IDEMPOTENT)
-def hold_back_batches(settings: Settings, verdict: Verdict) -> bool:
-    """Quarantine what the gate blames; whether an earlier attempt at one of the files is accepted again."""
+def hold_back_batches(settings: Settings, verdict: Verdict) -> set[BatchStatus]:
+    """Quarantine what the gate blames; the states of the earlier attempts that take their place."""
     with connect(settings) as connection:
         quarantine.hold_back(settings, connection, verdict)
-        return any(b.attempt > 1 for b in ledger.pending(connection) if b.batch_id in verdict.failing)
+        return {batch.status for batch in ledger.successors(connection, list(verdict.failing))}
 
 
 @task(name="report gate", task_run_name="report gate {gate}", **IDEMPOTENT)
-def report_gate(settings: Settings, gate: Gate, verdict: Verdict) -> None:
+def report_gate(settings: Settings, gate: Gate, verdict: Verdict, *, is_rehearsal: bool = False) -> None:
     """The gate's artifact. Raises `GateFailedError` when no batch can be blamed for a failure."""
-    with connect(settings) as connection:
-        filenames = {b.batch_id: b.filename for b in ledger.pending(connection)}
-    artifacts.report_gate(verdict, filenames)
+    if not is_rehearsal:
+        with connect(settings) as connection:
+            filenames = {b.batch_id: b.filename for b in ledger.pending(connection)}
+        artifacts.report_gate(settings, verdict, filenames)
     held_back = f", {len(verdict.failing)} held back" if verdict.failing else ""
     progress.report(f"gate {gate}", f"{verdict.judged_batches} batches judged{held_back}")
     if verdict.unblamed:
@@ -142,6 +215,8 @@ def summarise_run(
         run, warehouse = history.account(connection)
         pending = ledger.pending(connection)
         empty = ledger.empty_of_run(connection, summary.run_id)
+        rejudged, changes = history.judge_revalidation(connection)
+        newest_event_at = history.newest_event_at(connection)
     if not run.reconciles or not warehouse.reconciles:
         raise GateFailedError(f"The lines do not add up: this run {run}, warehouse {warehouse}. Nothing is published.")
     return replace(
@@ -158,20 +233,34 @@ def summarise_run(
             if b.status is BatchStatus.QUARANTINED and (not full_refresh or b.updated_at >= summary.started_at)
         ),
         empty=tuple(b.filename for b in empty),
+        newest_event_at=newest_event_at,
+        rejudged_batches=rejudged,
+        changes=changes,
+        missing=plan.missing,
         unsettled=plan.unsettled,
         ignored=plan.ignored,
         refused=plan.refused + loaded.left_out,
-        warnings=_warnings(verdicts, {b.batch_id: b.filename for b in pending}),
+        warnings=_warnings(verdicts, {b.batch_id: b.filename for b in pending}) + _outdated(plan),
     )
+
+
+@task(name="report changes", **IDEMPOTENT)
+def report_changes(settings: Settings, summary: RunSummary) -> None:
+    """What judging again has changed, before it is published."""
+    artifacts.report_changes(settings, summary)
+    progress.report("revalidate", f"{summary.rejudged_batches:,} batches, {len(summary.changes):,} changed")
 
 
 @task(name="report run", **IDEMPOTENT)
 def report_run(settings: Settings, summary: RunSummary) -> None:
     """Artifacts and site."""
     with connect(settings) as connection:
-        docs_site.build(settings, connection, summary)
-        artifacts.report_quarantine(ledger.by_status(connection, BatchStatus.QUARANTINED))
+        site.build(settings, connection, summary)
+        newest = ledger.by_status(connection, BatchStatus.QUARANTINED, limit=artifacts.ROWS_SHOWN)
+        count = ledger.count_by_status(connection).get(BatchStatus.QUARANTINED, 0)
+    artifacts.report_quarantine(settings, newest, count)
     artifacts.report_summary(settings, summary)
+    dbt_docs.build(settings, transform.generate_docs(settings))
     progress.report("report", str(settings.site_dir / "index.html"))
 
 
@@ -181,13 +270,33 @@ def _made_public(*, full_refresh: bool) -> tuple[BatchStatus, ...]:
     return (*new, BatchStatus.PUBLISHED) if full_refresh else new
 
 
+def _outdated(plan: Plan) -> tuple[str, ...]:
+    if not plan.outdated_batches:
+        return ()
+    return (f"{plan.outdated_batches:,} batches were judged by earlier rules; to judge them again: podcast revalidate",)
+
+
 def _warnings(verdicts: list[Verdict], filenames: dict[str, str]) -> tuple[str, ...]:
-    """Each warning about a batch, once."""
+    """Each warning about a batch, once, and each that is about no batch."""
     return tuple(
         dict.fromkeys(
-            f"{filenames.get(str(w.batch_id), w.batch_id)}: {w.description} Found {w.observed}, {w.threshold} is fine."
+            f"{_subject(w, filenames)}{w.description} Found {w.observed}{_allowed(w)}."
             for verdict in verdicts
-            for w in verdict.warnings
-            if w.batch_id is not None and w.severity == "warning" and w.batch_id not in verdict.failing
+            for w in _without_totals(verdict.warnings)
+            if w.severity == "warning" and w.batch_id not in verdict.failing
         )
     )
+
+
+def _without_totals(results: Sequence[ExpectationResult]) -> list[ExpectationResult]:
+    """The results, without those that count batches which have results of their own."""
+    blamed = {result.description for result in results if result.batch_id is not None}
+    return [result for result in results if result.batch_id is not None or result.description not in blamed]
+
+
+def _subject(result: ExpectationResult, filenames: dict[str, str]) -> str:
+    return "" if result.batch_id is None else f"{filenames.get(result.batch_id, result.batch_id)}: "
+
+
+def _allowed(result: ExpectationResult) -> str:
+    return "" if result.threshold == NONE_FAILS else f", {result.threshold} is fine"

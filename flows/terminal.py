@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,22 @@ from rich.text import Text
 
 from flows import progress, reports
 from flows.domain import RunStatus
+from flows.masking import visible
 
 if TYPE_CHECKING:
-    from flows.domain import Batch, RunSummary
+    from pathlib import Path
+
+    from flows.domain import Batch, RunSummary, Selected
+    from flows.evidence import FailingLines
+    from flows.manifest import Manifest
+    from flows.restore import Restored
     from flows.settings import Settings
 
-FOLDED = ("file", "found", "as it came", "message", "codes")
+FOLDED = ("file", "found", "shown", "message", "codes")
 """Columns that give way where the terminal is narrow."""
+
+SHOWN = 5
+"""Names of a list that are shown."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -27,7 +37,7 @@ errors = Console(stderr=True, highlight=False)
 
 def plain(value: object) -> Text:
     """Text as it is: control characters shown as escapes, nothing in it read as markup."""
-    return Text("".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(value)))
+    return Text(visible(str(value)))
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -63,6 +73,10 @@ def show_summary(settings: Settings, summary: RunSummary) -> None:
     console.print()
     style = "bold yellow" if summary.quarantined else "bold green"
     console.print(Text(reports.headline(summary), style=style))
+    if summary.selected and summary.status is RunStatus.DRY_RUN:
+        show_selected(summary.selected)
+    if summary.rejudged_batches:
+        show_changes(summary)
     if summary.status is RunStatus.PASSED:
         console.print()
         console.print(_accounting(summary))
@@ -73,6 +87,21 @@ def show_summary(settings: Settings, summary: RunSummary) -> None:
     if summary.status is RunStatus.PASSED:
         console.print()
         show_where_to_look(settings)
+
+
+def show_selected(batches: Sequence[Selected]) -> None:
+    """The batches that a decision concerns."""
+    rows = [(b.batch_id, b.filename, b.attempt, b.status, b.row_count) for b in batches]
+    console.print(table("", ("batch", "file", "attempt", "status", "lines"), rows))
+
+
+def show_changes(summary: RunSummary) -> None:
+    """What judging again has changed."""
+    console.print()
+    console.print(Text(reports.changes_headline(summary), style="bold"))
+    if summary.changes:
+        header = ("file", "before", "now", "rows changed", "invalid before", "invalid now")
+        console.print(table("", header, reports.change_rows(summary)))
 
 
 def show_where_to_look(settings: Settings) -> None:
@@ -90,17 +119,50 @@ def show_not_loaded(summary: RunSummary) -> None:
     """Files that are left for another run or for a person."""
     for name, reason in summary.refused:
         console.print(Text("not loaded: ", style="yellow"), plain(f"{name} {reason}"))
+    if summary.missing:
+        console.print(Text("gone from the landing directory: ", style="yellow"), plain(_some(summary.missing)))
+        console.print(Text("  their rows stay; podcast quarantine discard takes them out", style="dim"))
     for name in summary.unsettled:
         console.print(
             Text("not loaded: ", style="yellow"),
             plain(f"{name} is still being written; the next run looks again"),
         )
     if summary.ignored:
-        shown = ", ".join(summary.ignored[:5]) + (", ..." if len(summary.ignored) > 5 else "")  # noqa: PLR2004
+        console.print(Text("ignored: ", style="dim"), plain(f"not event files: {_some(summary.ignored)}"))
+
+
+def _some(names: Sequence[str]) -> str:
+    """How many, and the first few."""
+    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return f"{len(names):,} {'file' if len(names) == 1 else 'files'}: {shown}"
+
+
+def show_backup(path: Path, taken: Manifest) -> None:
+    """Where a backup is, its size, and what was checked."""
+    tables = sum(len(counts) for counts in taken.tables.values())
+    console.print(Text("Backup   "), plain(path))
+    console.print(Text("Size     "), plain(f"{taken.size_bytes:,} bytes in {len(taken.files):,} files"))
+    console.print(
+        Text("Checked  "),
+        plain(f"every file by its hash, and {taken.rows:,} rows in {tables} tables against the warehouse"),
+    )
+    console.print(Text("Newest   "), plain(f"loaded at {taken.newest_load_at or 'no time'}"))
+    console.print(Text("Restore  "), plain(f"podcast restore {shlex.quote(str(path))}"))
+
+
+def show_restored(settings: Settings, restored: Restored) -> None:
+    """What is in place now, and what to look at."""
+    taken = restored.manifest
+    console.print(Text("Restored "), plain(f"{settings.warehouse_path.parent}, as it was at {taken.created_at}"))
+    console.print(Text("Checked  "), plain(f"every file by its hash, and {taken.rows:,} rows"))
+    if restored.aside:
+        console.print(Text("Before   "), plain(f"what was there lies under {restored.aside}"))
+    for name in restored.other_reference:
         console.print(
-            Text("ignored: ", style="dim"),
-            plain(f"{len(summary.ignored)} files that are not event files: {shown}"),
+            Text("warning: ", style="yellow"),
+            plain(f"{settings.seeds / name} is not what it was then; the next run takes it as it is now"),
         )
+    console.print(Text("Go on    "), plain("podcast run"))
 
 
 def _accounting(summary: RunSummary) -> Table:
@@ -121,6 +183,19 @@ def _show_held_back(summary: RunSummary) -> None:
         console.print(plain(f"{batch.filename} ({batch.row_count:,} lines) by gate {batch.gate}: {batch.reason}"))
         console.print(plain(f"  {batch.detail}"))
         console.print(plain(f"  podcast quarantine show {batch.batch_id}"))
+
+
+def show_failing_lines(lines: FailingLines) -> None:
+    """The first failing lines of a batch, as they may be shown."""
+    rows = [(line.line_number, ", ".join(line.codes), line.shown) for line in lines.first]
+    console.print()
+    console.print(table("Failing lines", ("line", "codes", "shown"), rows))
+    if lines.are_masked:
+        console.print(
+            Text("User ids are masked, unrecognised values shown by shape; PODCAST_SHOW_USER_IDS=true shows both")
+        )
+    if lines.has_more:
+        console.print(plain("... and more, in the evidence"))
 
 
 def show_batches(title: str, batches: Sequence[Batch]) -> None:

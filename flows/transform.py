@@ -12,9 +12,7 @@ from typing import Any
 
 from flows.domain import Layer
 from flows.errors import TransformError
-from flows.settings import DBT_PROJECT, Settings
-
-REFERENCE_FILES = ("users.csv", "episodes.csv")
+from flows.settings import DBT_PROJECT, REFERENCE_FILES, Settings
 
 
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[str, ...]:
@@ -49,6 +47,39 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
         finally:
             close_connections()
     return _names_of_built(layer, result)
+
+
+def generate_docs(settings: Settings) -> Path:
+    """The folder with dbt's documentation page, manifest and catalog; they are made anew only when it would change.
+
+    Raises `TransformError`.
+    """
+    from dbt.cli.main import dbtRunner
+
+    folder = dbt_dir(settings) / "docs"
+    made_of, stamp = settings.documentation_hash(), folder / "made_of"
+    if stamp.is_file() and stamp.read_text() == made_of:
+        return folder
+    arguments = [
+        "docs", "generate",
+        "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
+        "--project-dir", str(DBT_PROJECT),
+        "--profiles-dir", str(DBT_PROJECT),
+        "--target-path", str(dbt_dir(settings) / "target"),
+        "--quiet",
+    ]  # fmt: skip
+    with _environment(settings):
+        try:
+            result = dbtRunner().invoke(arguments)
+        finally:
+            close_connections()
+    if not result.success:
+        raise TransformError(f"dbt could not document the models; what is published is whole. {result.exception or ''}")
+    folder.mkdir(exist_ok=True)
+    for name in ("index.html", "manifest.json", "catalog.json"):
+        shutil.copyfile(dbt_dir(settings) / "target" / name, folder / name)
+    stamp.write_text(made_of)
+    return folder
 
 
 def dbt_dir(settings: Settings) -> Path:

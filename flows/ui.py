@@ -49,8 +49,7 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
     """The programs by name, all of them ready; on leaving they are stopped, the worker first."""
     if address := running_api(settings):
         raise PipelineError(f"`podcast ui` runs already for {settings.home}: {address.removesuffix('/api')}")
-    _check_ports({"--port": port, "--site-port": site_port})
-    settings.site_dir.mkdir(parents=True, exist_ok=True)
+    check_ports({"--port": port, "--site-port": site_port})
     logs(settings).mkdir(parents=True, exist_ok=True)
     environment = _environment(settings, port, site_port)
     api = environment["PREFECT_API_URL"]
@@ -71,7 +70,7 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
             _call(settings, [*python, "prefect", *command], environment)
         _close_runs(api)
         stack.callback(_close_runs_if_possible, api)
-        start("site", "http.server", str(site_port), "--bind", HOST, "--directory", str(settings.site_dir))
+        start("site", "flows.cli", "site", "serve", "--port", str(site_port))
         start("worker", "prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "podcast-worker")
         stack.enter_context(_announced(settings, processes["server"].pid, api))
         yield processes
@@ -219,7 +218,8 @@ def _announcement(settings: Settings) -> Path:
     return settings.home / "prefect" / "server.json"
 
 
-def _check_ports(ports: dict[str, int]) -> None:
+def check_ports(ports: dict[str, int]) -> None:
+    """Raise `PipelineError` naming the options whose ports are taken."""
     taken = [f"{port} (choose another with {option})" for option, port in ports.items() if not _is_free(port)]
     if taken:
         raise PipelineError(f"On {HOST} something else listens on port {' and '.join(taken)}.")

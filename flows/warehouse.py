@@ -5,14 +5,19 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shlex
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.errors import WarehouseLockedError
+from flows import faults
+from flows.errors import BackupError, PipelineError, WarehouseLockedError
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,7 +51,40 @@ create table if not exists ops.validation_results (
     run_id varchar, checkpoint varchar, expectation varchar, severity varchar, batch_id varchar,
     success boolean, observed varchar, threshold varchar, checked_at timestamp
 );
+create table if not exists ops.run_steps (
+    run_id varchar, step varchar, position integer, seconds double
+);
+create table if not exists ops.revalidations (
+    run_id varchar, batch_id varchar, filename varchar, rules_before varchar, rules_after varchar,
+    status_before varchar, reason_before varchar, status_after varchar, reason_after varchar,
+    invalid_before bigint, invalid_after bigint, rows_changed bigint, judged_at timestamp
+);
+-- for warehouses that were made before these columns were
+alter table ops.batches add column if not exists rules_version varchar;
+alter table ops.batches add column if not exists missing_since timestamp;
+alter table ops.batches add column if not exists raw_pruned_at timestamp;
+alter table ops.runs add column if not exists newest_event_at timestamp;
+alter table ops.validation_results add column if not exists rules_version varchar;
 """
+
+HEADERS_BYTES = 3 * 4096
+"""Of a DuckDB file, before its first block."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the right to write the warehouse, for which run (if for one), and since when (UTC, ISO 8601)."""
+
+    host: str
+    pid: int
+    purpose: str
+    run: str | None
+    since: str
+
+    def __str__(self) -> str:
+        """The holder in words."""
+        run = f", run {self.run}" if self.run else ""
+        return f"process {self.pid} on {self.host} ({self.purpose}{run}, since {self.since} UTC)"
 
 
 def _silence_exit() -> None:
@@ -64,15 +102,30 @@ def utc_now() -> datetime:
 
 @contextmanager
 def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to the working database with its tables in place; made on first use."""
+    """A connection to the working database with its tables in place; made on first use.
+
+    Raises `WarehouseLockedError` when it is open elsewhere, `DamagedWarehouseError` when it cannot be read, and
+    `BackupError` when a restore ended in its middle. A full disk, a missing right and the like are told apart
+    here, for everything that happens on the connection.
+    """
+    refuse_half_restored(settings)
+    with faults.in_words(settings), open_database(settings, settings.warehouse_path) as connection:
+        yield connection
+
+
+@contextmanager
+def open_database(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a database file with the tables that Python writes in place."""
     import duckdb
 
-    settings.warehouse_path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = duckdb.connect(str(settings.warehouse_path))
-    except duckdb.IOException as error:
-        raise WarehouseLockedError(_opened_elsewhere(settings.warehouse_path, error)) from None
+        connection = duckdb.connect(str(path))
+    except duckdb.Error as error:
+        raise faults.damaged(error, settings) from None
     try:
+        if missing := _missing_bytes(connection, path):
+            raise faults.damaged(EOFError(f"its last {missing:,} bytes are missing"), settings)
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
         # Order is carried by columns; keeping it in storage too costs a slower checkpoint and a larger file.
         connection.execute("set preserve_insertion_order = false")
@@ -83,6 +136,50 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
+def restore_mark(settings: Settings) -> Path:
+    """The file that is there while a restore exchanges the files; it says what is restored, and where the old is."""
+    return settings.home / "warehouse" / "restoring.json"
+
+
+def refuse_half_restored(settings: Settings) -> None:
+    """Raise `BackupError` when a restore ended between its first and its last file."""
+    try:
+        mark = json.loads(restore_mark(settings).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    raise BackupError(
+        f"A restore of {mark['backup']} ended in its middle, so the warehouse under {settings.home} is not whole. "
+        f"Finish it: podcast restore --force {shlex.quote(mark['backup'])}\n"
+        f"What was there before lies under {mark['aside']}."
+    )
+
+
+def _missing_bytes(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """By how much a database file is smaller than the blocks in it that are in use; 0 for a whole one.
+
+    The engine opens a file that was cut off, and says something only when it comes to what is not there.
+    """
+    sizes = "select used_blocks * block_size from pragma_database_size() where database_name = current_database()"
+    (used,) = connection.execute(sizes).fetchone() or (0,)
+    return max(int(used) + HEADERS_BYTES - path.stat().st_size, 0)
+
+
+def can_be_opened(path: Path) -> bool:
+    """Whether a database is there and opens; one that another process has open to write does, for that process.
+
+    Its headers and its catalog are read and checked, not its rows.
+    """
+    import duckdb
+
+    if not path.exists():
+        return False
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            return not _missing_bytes(connection, path)
+    except duckdb.Error as error:
+        return bool(faults.LOCKED.search(f"{error}"))
+
+
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Commit on success, roll back on any exception."""
@@ -90,9 +187,26 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("rollback")
+        # a connection that a full disk has made unusable cannot roll back, and has nothing to
+        with suppress(Exception):
+            connection.execute("rollback")
         raise
     connection.execute("commit")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a database that is checkpointed and not being written, by another process.
+
+    One that has the file open in the engine must never open it itself: closing that handle would drop the
+    engine's lock, and with it what keeps a second writer out. Raises `PipelineError` when the copy fails.
+    """
+    copying = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", copying, source, target], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise PipelineError(f"{source} could not be copied to {target}: {reason}. Nothing was changed.")
 
 
 def read_dicts(
@@ -105,57 +219,69 @@ def read_dicts(
 
 
 @contextmanager
-def writer_lock(settings: Settings, *, purpose: str) -> Iterator[None]:
+def writer_lock(settings: Settings, *, purpose: str, run_id: str | None = None) -> Iterator[None]:
     """Hold the one right to write the warehouse; the operating system lets go of it when the process ends.
 
+    The note of a run that ended from outside, or without giving the right back, stays for `history.record_crashes`.
     Raises `WarehouseLockedError` at once, naming the holder, when another process has it.
     """
+    with faults.in_words(settings), _writer_lock(settings, purpose, run_id):
+        yield
+
+
+@contextmanager
+def _writer_lock(settings: Settings, purpose: str, run_id: str | None) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     path = settings.home / "warehouse" / "writer.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    holder = path.with_suffix(".json")
+    note = _note(settings)
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise WarehouseLockedError(
-            f"The warehouse {settings.warehouse_path} is being written by {_holder(holder)}. "
+            f"The warehouse {settings.warehouse_path} is being written by {lock_holder(settings)}. "
             "Nothing was changed; wait until it has finished and try again."
         ) from None
     try:
-        holder.write_text(
-            json.dumps(
-                {
-                    "host": socket.gethostname(),
-                    "pid": os.getpid(),
-                    "purpose": purpose,
-                    "since": utc_now().isoformat(timespec="seconds"),
-                }
-            )
-        )
+        _keep_note(note)
+        since = utc_now().isoformat(timespec="seconds")
+        ours = Holder(socket.gethostname(), os.getpid(), purpose, run_id, since)
+        note.write_text(json.dumps(asdict(ours)))
         yield
+    except Exception:
+        raise
+    except BaseException:  # ended from outside, it may have had no time to say so itself
+        _keep_note(note)
+        raise
     finally:
-        holder.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
         lock.release()
+
+
+def _keep_note(note: Path) -> None:
+    """Set the note of a run aside, for the next run to enter it."""
+    if (holder := _read_holder(note)) and holder.run:
+        note.replace(note.with_name(f"crashed-{holder.run}.json"))
+
+
+def crashed_holders(settings: Settings) -> dict[Path, Holder | None]:
+    """The notes that crashed runs left behind, and what they say; none for one that cannot be read."""
+    return {path: _read_holder(path) for path in sorted(_note(settings).parent.glob("crashed-*.json"))}
 
 
 def lock_holder(settings: Settings) -> str:
     """Who writes the warehouse now, in words."""
-    return _holder(settings.home / "warehouse" / "writer.json")
+    return str(_read_holder(_note(settings)) or "another process")
 
 
-def _holder(path: Path) -> str:
+def _note(settings: Settings) -> Path:
+    return settings.home / "warehouse" / "writer.json"
+
+
+def _read_holder(path: Path) -> Holder | None:
     try:
-        held = json.loads(path.read_text())
-        return f"process {held['pid']} on {held['host']} ({held['purpose']}, since {held['since']} UTC)"
-    except (OSError, ValueError, KeyError):
-        return "another process"
-
-
-def _opened_elsewhere(path: Path, error: Exception) -> str:
-    first_line = str(error).splitlines()[0]
-    return (
-        f"The warehouse {path} cannot be opened: {first_line} "
-        "Only the pipeline may open it; to query, open published.duckdb beside it read-only."
-    )
+        return Holder(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import oracle
 import pytest
+
+if TYPE_CHECKING:
+    from histories import History
 
 RAW = """
     select filename, line_number, event_type, user_id, episode_id, "timestamp", duration, rescued,
@@ -30,6 +34,16 @@ SILVER = """
 FACTS = """
     select user_id, episode_id, event_type, "timestamp", event_date, duration, load_at
     from gold.fact_user_interactions
+"""
+
+LOADED_BEFORE = """
+    select load_at, status, row_count from ops.batches
+    where batch_id not in (select max_by(batch_id, attempt) from ops.batches group by filename)
+"""
+QUALITY = f"""
+    select load_date, batches, {", ".join(f"{state}_batches" for state in oracle.STATES)},
+        received, malformed, invalid, {", ".join(oracle.CODES)}, duplicates, facts, held_back
+    from gold.quality_daily order by load_date
 """
 
 
@@ -85,8 +99,12 @@ def assert_tables_equal(home: Path, world: oracle.World) -> None:
         [(f, n, tuple(codes), valid) for f, n, codes, valid in _rows(working, VALIDATED)],
         [(r.filename, r.line_number, tuple(codes), not codes) for r, codes in world.validated],
     )
+    loaded = dict(_rows(working, "select filename, max_by(load_at, attempt) from ops.batches group by filename"))
+    lines = Counter(row.filename for row in world.raw)
+    latest = [(loaded[name], str(state), lines[name]) for name, state in world.statuses.items()]
     for database in (working, published):
         _assert_silver_and_gold(database, world)
+        _assert_quality(database, world, [*latest, *_rows(working, LOADED_BEFORE)])
     (counts,) = _rows(
         published,
         """
@@ -154,6 +172,19 @@ def _assert_silver_and_gold(database: Path, world: oracle.World) -> None:
     )
 
 
+def _assert_quality(database: Path, world: oracle.World, attempts: Iterable[tuple[Any, ...]]) -> None:
+    """Every day of loading, with every line in one place."""
+    days = oracle.quality_daily(world, attempts)
+    assert _rows(database, QUALITY) == [
+        (
+            d.load_date, d.batches, *d.states, d.received, d.malformed, d.invalid, *d.codes,
+            d.duplicates, d.facts, d.held_back,
+        )
+        for d in days
+    ]  # fmt: skip
+    assert [d for d in days if d.received != d.malformed + d.invalid + d.duplicates + d.facts + d.held_back] == []
+
+
 def snapshot(database: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Silver and gold, whole, in an order of their own."""
     with duckdb.connect(str(database), read_only=True) as connection:
@@ -178,3 +209,58 @@ def _plain(row: Any) -> tuple[Any, ...]:
 
 def _sort_key(row: Sequence[Any]) -> list[tuple[str, str]]:
     return [(type(v).__name__, v.isoformat() if isinstance(v, date | datetime) else repr(v)) for v in row]
+
+
+def assert_history_equals(home: Path, history: History) -> None:
+    """Every table of the contract, in both databases, equals what the model makes of all attempts."""
+    working = home / "warehouse" / "podcast.duckdb"
+    published = home / "warehouse" / "published.duckdb"
+    world = history.world()
+    expected = {(a.filename, a.number): (a.status, a.lines() or 0) for a in history.all_attempts()}
+    for database in (working, published):
+        rows = _rows(database, "select filename, attempt, status, row_count from ops.batches")
+        assert {(name, attempt): tuple(rest) for name, attempt, *rest in rows} == expected
+        _assert_silver_and_gold(database, world)
+        _assert_quality(database, world, [(a.load_at, a.status, a.lines() or 0) for a in history.all_attempts()])
+    assert _rows(working, "select count(*) from ops.batches where pending") == [(0,)]
+    _assert_same(
+        [(f, n, tuple(codes), valid) for f, n, codes, valid in _rows(working, VALIDATED)],
+        [(r.filename, r.line_number, tuple(codes), not codes) for r, codes in world.validated],
+    )
+    _assert_raw_lines(working, history)
+    lines, accepted = sum(n for _, n in expected.values()), world.accounting
+    totals = (
+        lines, accepted.malformed, accepted.invalid, accepted.duplicates, accepted.facts, lines - accepted.lines,
+    )  # fmt: skip
+    if expected:
+        assert _rows(published, TOTALS) == [totals]
+
+
+TOTALS = """
+    select total_lines, total_malformed, total_invalid, total_duplicates, total_facts, total_held_back
+    from ops.runs where status = 'passed' order by started_at desc limit 1
+"""
+KEPT_RAW = """
+    select raw_events.filename, attempt, line_number, raw_events.event_type, user_id, episode_id, "timestamp",
+        duration, rescued, rescued_bytes, raw_events.load_at
+    from bronze.raw_events inner join ops.batches using (batch_id)
+"""
+
+
+def _assert_raw_lines(working: Path, history: History) -> None:
+    """Every line of every attempt, as it came, but for those that were pruned, which nothing public rests on."""
+    pruned = set(_rows(working, "select filename, attempt from ops.batches where raw_pruned_at is not null"))
+    kept = [a for a in history.all_attempts() if (a.filename, a.number) not in pruned]
+    assert {a.status for a in history.all_attempts() if a not in kept} <= {"superseded", "discarded"}
+    _assert_same(
+        _rows(working, KEPT_RAW),
+        [
+            (
+                r.filename, a.number, r.line_number, r.event_type, r.user_id, r.episode_id, r.timestamp,
+                r.duration, r.rescued, r.rescued_bytes, r.load_at,
+            )
+            for a in kept
+            if a.lines()
+            for r in oracle.read_lines(a.filename, a.content, a.load_at)
+        ],
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,21 @@ from typing import Any
 
 import duckdb
 import pytest
+from browser import Browser, open_browser
+from hypothesis import settings as hypothesis_settings
 
 for _name in [name for name in os.environ if name.startswith(("PODCAST_", "PREFECT_", "DBT_"))]:
     del os.environ[_name]
+
+# `make test-long`: more of everything, and other examples each time.
+hypothesis_settings.register_profile("long", max_examples=40, stateful_step_count=25, print_blob=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything has to be there, a test that was skipped has not passed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @dataclass(frozen=True)
@@ -21,6 +34,8 @@ class Home:
 
     path: Path
     monkeypatch: pytest.MonkeyPatch
+    shares_docs: bool = True
+    """dbt documents the same models in every home: the pages of one do for the others."""
 
     def __post_init__(self) -> None:
         (self.path / "landing").mkdir(parents=True, exist_ok=True)
@@ -42,7 +57,13 @@ class Home:
         """One run of the flow."""
         from flows.pipeline import podcast_pipeline
 
-        return podcast_pipeline(**parameters)
+        own, shared = self.path / "dbt" / "docs", Path(os.environ["PREFECT_HOME"]) / "dbt_docs"
+        if self.shares_docs and shared.exists() and not own.exists():
+            shutil.copytree(shared, own)
+        summary = podcast_pipeline(**parameters)
+        if own.exists() and not shared.exists():
+            shutil.copytree(own, shared)
+        return summary
 
     def query(self, sql: str, *, published: bool = False) -> list[tuple[Any, ...]]:
         """Rows of the working database, or of the published copy."""
@@ -62,6 +83,13 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for a module of tests; what runs a flow comes before it."""
+    with open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -124,6 +124,22 @@ class Accounting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QualityDay:
+    """The attempts that were loaded on one day: how many, how many in each state, and where their lines went."""
+
+    load_date: date
+    batches: int
+    states: tuple[int, ...]
+    received: int
+    malformed: int
+    invalid: int
+    codes: tuple[int, ...]
+    duplicates: int
+    facts: int
+    held_back: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What the tables hold once every batch has been through the gates."""
 
@@ -577,6 +593,43 @@ def _multi_episode_listeners_daily(facts: list[Fact]) -> list[tuple[date, int]]:
             episodes[fact.event_date, fact.user_id].add(fact.episode_id)
     listeners = Counter(event_date for (event_date, _), heard in episodes.items() if len(heard) >= 3)
     return sorted(listeners.items())
+
+
+# --- Quality ------------------------------------------------------------------------------------
+
+STATES = ("published", "quarantined", "released", "discarded", "superseded", "empty")
+CODES = (
+    "malformed_json",
+    *("missing_user_id", "empty_user_id", "missing_episode_id", "empty_episode_id"),
+    *("missing_timestamp", "invalid_timestamp", "timestamp_too_early", "timestamp_in_future"),
+    *("missing_event_type", "invalid_event_type"),
+    *("invalid_duration", "duration_out_of_range", "unexpected_duration"),
+)
+
+
+def quality_daily(world: World, attempts: Iterable[tuple[datetime, str, int]]) -> list[QualityDay]:
+    """By day of loading; `attempts` are all there ever were, as time of loading, state and lines."""
+    by_day: dict[date, list[tuple[str, int]]] = defaultdict(list)
+    for load_at, state, lines in attempts:
+        by_day[utc(load_at).date()].append((state, lines))
+    return [_quality_of_day(world, day, by_day[day]) for day in sorted(by_day)]
+
+
+def _quality_of_day(world: World, day: date, attempts: list[tuple[str, int]]) -> QualityDay:
+    rows = [codes for row, codes in world.validated if row.load_at.date() == day]
+    facts = sum(fact.load_at.date() == day for fact in world.facts)
+    return QualityDay(
+        load_date=day,
+        batches=len(attempts),
+        states=tuple(sum(state == name for state, _ in attempts) for name in STATES),
+        received=sum(lines for _, lines in attempts),
+        malformed=sum("malformed_json" in codes for codes in rows),
+        invalid=sum(bool(codes) and "malformed_json" not in codes for codes in rows),
+        codes=tuple(sum(code in codes for codes in rows) for code in CODES),
+        duplicates=sum(not codes for codes in rows) - facts,
+        facts=facts,
+        held_back=sum(lines for state, lines in attempts if state not in ("published", "released")),
+    )
 
 
 # --- The whole ----------------------------------------------------------------------------------

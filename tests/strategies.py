@@ -412,3 +412,9 @@ def landings(draw: st.DrawFn) -> dict[str, bytes]:
 def big_landing(seed: int, files: int) -> dict[str, bytes]:
     """A landing as `landings()` makes them, of any size, the same for the same seed."""
     return _landing(random.Random(seed).choice, files)
+
+
+def file_content(name: str, seed: int) -> bytes:
+    """The bytes of one file, good, dirty, bad, empty or broken, compressed as its name says."""
+    compression = next((suffix for suffix in (".gz", ".zst") if name.endswith(suffix)), "")
+    return _content(random.Random(seed).choice, compression)

@@ -4,24 +4,10 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeAlias
 
+from flows.domain import VALIDATION_CODES
 from flows.generating.lines import Fields, write
 
-CODES = (
-    "malformed_json",
-    "missing_user_id",
-    "empty_user_id",
-    "missing_episode_id",
-    "empty_episode_id",
-    "missing_timestamp",
-    "invalid_timestamp",
-    "timestamp_too_early",
-    "timestamp_in_future",
-    "missing_event_type",
-    "invalid_event_type",
-    "invalid_duration",
-    "duration_out_of_range",
-    "unexpected_duration",
-)
+CODES = VALIDATION_CODES
 MALFORMED = CODES[0]
 SECOND_CODE = 0.2  # the share of wrong values that do not come alone
 

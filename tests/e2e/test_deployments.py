@@ -20,6 +20,7 @@ from typing import Any
 import duckdb
 import httpx
 import pytest
+from filelock import FileLock
 
 from flows import QUIET
 from flows.settings import PROJECT_ROOT, Settings
@@ -28,6 +29,16 @@ from flows.ui import running_api
 BIN = Path(sys.executable).parent
 BAD_FILE = "2024-01-11/events-0004.json"
 TOTALS = json.loads((PROJECT_ROOT / "tests/golden/sample_answers.json").read_text())["totals"]
+DEPLOYMENTS = (
+    "podcast-pipeline/pipeline",
+    "podcast-pipeline/full-refresh",
+    "podcast-release/release",
+    "podcast-discard/discard",
+    "podcast-reprocess/reprocess",
+    "podcast-revalidate/revalidate",
+    "podcast-prune/prune",
+    "podcast-backup/backup",
+)
 START_SECONDS = 150
 RUN_SECONDS = 120
 STOP_SECONDS = 60
@@ -141,8 +152,9 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 
 
 def test_the_run_over_the_sample_completes_and_publishes_the_known_facts(ui: Ui) -> None:
-    (run,) = ui.runs("podcast-pipeline/pipeline", "Completed")
+    (run,) = ui.runs("podcast-pipeline/pipeline", "Quarantined")
     assert run["state_type"] == "COMPLETED"
+    assert run["state"]["message"] == "6 batches published, 1 held back"
     assert "podcast" in run["tags"]
     assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
 
@@ -164,9 +176,9 @@ def test_the_run_leaves_its_summary_and_what_is_in_quarantine(ui: Ui) -> None:
     assert row["file"].replace("\\", "") == BAD_FILE
 
 
-def test_the_link_to_the_data_docs_leads_to_the_served_site(ui: Ui) -> None:
+def test_the_link_to_the_site_leads_to_the_served_site(ui: Ui) -> None:
     link = f"{ui.site}/index.html"
-    assert link in ui.artifacts()["data-docs"]["data"]
+    assert link in ui.artifacts()["site"]["data"]
     assert BAD_FILE in httpx.get(link).text
     assert httpx.get(f"{ui.site}/data_docs/index.html").status_code == 200
 
@@ -174,12 +186,12 @@ def test_the_link_to_the_data_docs_leads_to_the_served_site(ui: Ui) -> None:
 @pytest.mark.parametrize("path", ["/../warehouse/podcast.duckdb", "/%2e%2e/warehouse/podcast.duckdb", "/..%2fprefect"])
 def test_the_site_shows_nothing_else(ui: Ui, path: str) -> None:
     with socket.create_connection(("127.0.0.1", int(ui.site.rsplit(":", 1)[1])), timeout=10) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         assert b" 404 " in connection.makefile("rb").readline()
 
 
 def test_deployments_run_one_at_a_time_and_say_what_they_are_for(ui: Ui) -> None:
-    for name in ("podcast-pipeline/pipeline", "podcast-reprocess/reprocess", "podcast-pipeline/full-refresh"):
+    for name in DEPLOYMENTS:
         deployment = ui.deployment(name)
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
@@ -191,13 +203,23 @@ def test_deployments_run_one_at_a_time_and_say_what_they_are_for(ui: Ui) -> None
     assert ui.ask("GET", "/work_pools/podcast")["concurrency_limit"] == 1
 
 
-def test_the_pipeline_has_a_schedule_and_the_others_have_none(ui: Ui) -> None:
-    (schedule,) = ui.deployment("podcast-pipeline/pipeline")["schedules"]
-    assert schedule["active"]
-    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("*/15 * * * *", "UTC")
-    assert ui.deployment("podcast-reprocess/reprocess")["schedules"] == []
-    assert ui.deployment("podcast-pipeline/full-refresh")["schedules"] == []
+def test_what_has_a_schedule_and_what_has_none(ui: Ui) -> None:
+    found = {name: ui.deployment(name)["schedules"] for name in DEPLOYMENTS}
+    assert all(schedule["active"] for schedules in found.values() for schedule in schedules)
+    crons = {name: [(s["schedule"]["cron"], s["schedule"]["timezone"]) for s in found[name]] for name in found}
+    assert {name: cron for name, cron in crons.items() if cron} == {
+        "podcast-pipeline/pipeline": [("*/15 * * * *", "UTC")],
+        "podcast-prune/prune": [("40 3 * * *", "UTC")],
+    }
     assert ui.deployment("podcast-pipeline/full-refresh")["parameters"]["full_refresh"] is True
+
+
+def test_the_backup_deployment_makes_a_backup(ui: Ui) -> None:
+    watched = ui.run("podcast-backup/backup", "--watch")
+    assert watched.returncode == 0, watched.stdout + watched.stderr + logs(ui.home)
+    (made,) = (ui.home / "backups").iterdir()
+    assert json.loads((made / "manifest.json").read_text())["tables"]["podcast.duckdb"]["ops.batches"] > 0
+    assert ui.deployment("podcast-backup/backup")["parameters"] == {"keep": 7}
 
 
 def test_a_second_ui_is_refused_with_the_way_out(ui: Ui, tmp_path: Path) -> None:
@@ -224,6 +246,44 @@ def test_runs_that_come_together_wait_for_each_other_and_reprocessing_makes_an_a
     assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
 
 
+def test_a_dry_run_of_a_decision_reports_its_choice_and_changes_nothing(ui: Ui) -> None:
+    before = ui.published("select batch_id, status, pending from ops.batches order by all")
+    watched = ui.run(
+        "podcast-discard/discard", "--param", "filename_pattern=2024-01-1[01]/*", "--param", "reason=wrong client",
+        "--param", "dry_run=true", "--watch",
+    )  # fmt: skip
+    assert watched.returncode == 0, watched.stdout + watched.stderr + logs(ui.home)
+    selection = ui.artifacts()["selection"]
+    files = {row["file"].replace("\\", "") for row in json.loads(selection["data"])}
+    assert files == {"2024-01-10/events-0003.json", BAD_FILE}
+    assert "would be discarded" in selection["description"]
+    assert ui.published("select batch_id, status, pending from ops.batches order by all") == before
+
+
+def test_a_cancelled_run_ends_its_process_and_leaves_nothing_writing(ui: Ui) -> None:
+    name = "podcast-pipeline/full-refresh"
+    earlier = len(ui.runs(name, "Completed"))
+    assert ui.run(name).returncode == 0
+    holder = ui.home / "warehouse" / "writer.json"
+    (run,) = wait_for("a run", lambda: ui.runs(name, "Running"), RUN_SECONDS)
+    held = json.loads(wait_for("the lock", lambda: holder.exists() and holder.read_text(), RUN_SECONDS))
+    assert held["run"] == run["id"]
+
+    ui.ask("POST", f"/flow_runs/{run['id']}/set_state", state={"type": "CANCELLING"})
+    wait_for("the end of the run", lambda: ui.runs(name, "Cancelled"), RUN_SECONDS)
+    wait_for("the end of its process", lambda: not Path(f"/proc/{held['pid']}").exists(), STOP_SECONDS)
+    with FileLock(ui.home / "warehouse" / "writer.lock", timeout=0):
+        duckdb.connect(str(ui.home / "warehouse" / "podcast.duckdb")).close()
+    assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
+
+    watched = ui.run(name, "--watch")
+    assert watched.returncode == 0, watched.stdout + watched.stderr + logs(ui.home)
+    assert len(ui.runs(name, "Completed")) == earlier + 1
+    assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
+    ended = ui.published(f"select status from ops.runs where run_id = '{run['id']}'")
+    assert ended in ([("failed",)], [("crashed",)])
+
+
 def test_a_schedule_starts_runs_by_itself(ui: Ui) -> None:
     """The last one: the schedule goes on, so that the stop of everything meets a run in its middle."""
     name = "podcast-pipeline/pipeline"
@@ -233,5 +293,5 @@ def test_a_schedule_starts_runs_by_itself(ui: Ui) -> None:
     def started_by_schedule(state: str) -> list[dict[str, Any]]:
         return [run for run in ui.runs(name, state) if run["auto_scheduled"]]
 
-    wait_for("a run that the schedule started", lambda: started_by_schedule("Completed"), RUN_SECONDS)
+    wait_for("a run that the schedule started", lambda: started_by_schedule("Nothing new"), RUN_SECONDS)
     wait_for("the next one", lambda: started_by_schedule("Running"), RUN_SECONDS)

@@ -9,9 +9,9 @@ import pytest
 from comparison import assert_tables_equal, expected_world, write_reference_data
 
 from flows import checkpoints, gx_context, publish, quarantine, transform
-from flows.domain import RunStatus
+from flows.decisions import reprocess_batches
+from flows.domain import Decision, RunStatus, Selection
 from flows.errors import BrokenGateError, GateFailedError, TransformError, WarehouseLockedError
-from flows.pipeline import reprocess_batches
 from flows.settings import load_settings
 from flows.warehouse import connect, writer_lock
 
@@ -19,25 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Home
+from lines import event, lines
 
 USERS = [("u1", None, "NO"), ("u2", None, None)]
 EPISODES = [("e1", "p1", "One", None, 1000), ("e2", "p1", "Two", None, 0)]
-
-
-def event(minute: int, *, user: str = "u1", kind: str = "play", duration: int | None = 60) -> str:
-    return json.dumps(
-        {
-            "event_type": kind,
-            "user_id": user,
-            "episode_id": "e1",
-            "timestamp": f"2024-01-08T10:{minute:02}:00Z",
-            "duration": duration,
-        }
-    )
-
-
-def lines(*texts: str) -> bytes:
-    return "\n".join(texts).encode() + b"\n"
 
 
 GOOD = lines(*(event(m) for m in range(10)))
@@ -67,7 +52,8 @@ def ledger(home: Home) -> dict[tuple[str, int], tuple[str, str | None, str | Non
 def decide(decision: str, name: str) -> None:
     settings = load_settings()
     with writer_lock(settings, purpose="test"), connect(settings) as connection:
-        getattr(quarantine, decision)(connection, name, reason="because")
+        chosen = quarantine.choose(connection, Decision(decision), Selection((name,)))
+        quarantine.decide(connection, Decision(decision), chosen, reason="because")
 
 
 def test_held_back_released_discarded(landed: Home) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import duckdb
@@ -60,7 +62,7 @@ def test_the_first_day(terminal: Terminal) -> None:
     assert (terminal.home / "site" / "data_docs" / "index.html").exists()
 
     pages = list((terminal.home / "site").rglob("*.html"))
-    assert [p for p in pages if "default-src 'none'" not in p.read_text(encoding="utf-8")] == []
+    assert [p for p in pages if "default-src 'none'" not in unescape(p.read_text(encoding="utf-8"))] == []
     assert len(pages) > len(list((PROJECT_ROOT / "expectations").glob("*.json")))
 
     second = terminal.type("run")
@@ -78,6 +80,12 @@ def test_the_first_day(terminal: Terminal) -> None:
     assert "invalid_share" in shown.stdout
     assert "missing_user_id" in shown.stdout
     assert "podcast quarantine release" in shown.stdout
+    a_user = re.compile(r"\bu\d{4,}\b")
+    assert a_user.search((terminal.home / "landing" / BAD_FILE).read_text(errors="replace"))
+    assert "user:" in shown.stdout
+    assert "PODCAST_SHOW_USER_IDS=true" in shown.stdout
+    assert not a_user.search(shown.stdout)
+    assert a_user.search(terminal.type("quarantine", "show", BAD_FILE, PODCAST_SHOW_USER_IDS="true").stdout)
 
     released = terminal.type("quarantine", "release", BAD_FILE, "--reason", "known gap")
     assert (released.returncode, released.stderr) == (0, "")

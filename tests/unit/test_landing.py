@@ -523,14 +523,35 @@ def batch(filename: str, attempt: int, status: BatchStatus) -> Batch:
     )  # fmt: skip
 
 
-def test_landed_again_is_the_next_attempt(directory: Path) -> None:
+def test_landed_again_is_the_next_attempt_and_takes_a_change_as_correction(directory: Path) -> None:
     path = put(directory, "a.json", b"{}")
     past = [batch("a.json", 1, BatchStatus.PUBLISHED), batch("a.json", 2, BatchStatus.QUARANTINED)]
-    assert landing.landed_again(directory, past) == Arrival(
-        LandedFile("a.json", path, 2, fingerprint(path.stat())), attempt=3, mutates="a.json 1"
+    assert landing.landed_again(directory, [past]) == (
+        Arrival(LandedFile("a.json", path, 2, fingerprint(path.stat())), attempt=3),
     )
 
 
-def test_landed_again_wants_the_file(directory: Path) -> None:
-    with pytest.raises(LandingError, match=r"a\.json cannot be processed again: No such file"):
-        landing.landed_again(directory, [batch("a.json", 1, BatchStatus.PUBLISHED)])
+def test_landed_again_wants_every_file(directory: Path) -> None:
+    put(directory, "b.json", b"{}")
+    past = [[batch(name, 1, BatchStatus.PUBLISHED)] for name in ("a.json", "b.json", "c.json")]
+    with pytest.raises(LandingError, match=r"cannot be read again(?s:.*)a\.json: No such file(?s:.*)c\.json: No such"):
+        landing.landed_again(directory, past)
+
+
+def test_files_that_are_gone_are_noted_once_and_taken_back_when_they_come_again(directory: Path) -> None:
+    settings = Settings(home=directory.parent, landing=directory, settle_seconds=0)
+    for name in ("a.json", "folder/b.json", "empty.json"):
+        put(directory, name, b"" if name == "empty.json" else b"{}")
+    with duckdb.connect() as connection:
+        connection.execute(warehouse.TABLES)
+        plan = landing.discover(settings, connection)
+        loading.load_files(connection, plan.arrivals, run_id="run")
+        assert landing.discover(settings, connection).missing == ()
+        for path in (directory / "a.json", directory / "folder" / "b.json", directory / "empty.json"):
+            path.unlink()
+        assert landing.discover(settings, connection).missing == ("a.json", "folder/b.json")
+        assert landing.discover(settings, connection).missing == ()
+        assert ledger.missing(connection) == {"a.json", "folder/b.json", "empty.json"}
+        put(directory, "a.json", b"{}")
+        landing.discover(settings, connection)
+        assert ledger.missing(connection) == {"folder/b.json", "empty.json"}

@@ -219,7 +219,7 @@ def test_find_several(some: Connection) -> None:
 def test_quarantine_takes_loaded_batches_with_their_reasons(connection: Connection) -> None:
     put(connection, batch("1"), batch("2", "b.json"), settled("3", PUBLISHED, "c.json"), batch("4", "d.json"))
     reasons = {"1": ("code", "first.", "second."), "2": ("other",), "3": ("code", "too late.")}
-    ledger.quarantine(connection, Gate.VALIDATED, reasons)
+    ledger.quarantine(connection, Gate.VALIDATED, reasons, rules_version="v1")
     assert state(connection) == {
         "1": (QUARANTINED, True),
         "2": (QUARANTINED, True),
@@ -298,7 +298,7 @@ def test_discard(connection: Connection, status: BatchStatus) -> None:
 
 def settle(connection: Connection, *batch_ids: str) -> None:
     (catalog,) = connection.execute("select current_catalog()").fetchone() or ("",)
-    ledger.settle(connection, catalog, batch_ids, now=NOW)
+    ledger.settle(connection, catalog, batch_ids, rules_version="v1", now=NOW)
 
 
 def test_settle_publishes_what_is_loaded_and_leaves_the_other_states(connection: Connection) -> None:
@@ -362,12 +362,12 @@ def test_settle_twice_is_settle_once(connection: Connection) -> None:
 def test_a_whole_life(connection: Connection) -> None:
     """Held back, corrected, published, changed behind our back, released, discarded."""
     ledger.record(connection, [batch("1")])
-    ledger.quarantine(connection, Gate.RAW, {"1": ("malformed_share",)})
+    ledger.quarantine(connection, Gate.RAW, {"1": ("malformed_share",)}, rules_version="v1")
     settle(connection, "1")
     ledger.record(connection, [batch("2", attempt=2)])
     settle(connection, "2")
     ledger.record(connection, [batch("3", attempt=3, mutates="2")])
-    ledger.quarantine(connection, Gate.RAW, {"3": ("mutated_file",)})
+    ledger.quarantine(connection, Gate.RAW, {"3": ("mutated_file",)}, rules_version="v1")
     settle(connection, "2", "3")
     assert state(connection) == {"1": (SUPERSEDED, False), "2": (PUBLISHED, False), "3": (QUARANTINED, False)}
     ledger.release(connection, one(connection, "3"), reason="r", who="me")

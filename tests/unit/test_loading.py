@@ -21,6 +21,8 @@ from strategies import big_landing, landings
 
 from flows import landing, ledger, loading, warehouse
 from flows.domain import Arrival, Batch, BatchStatus, Loaded
+from flows.errors import UnreadableFileError
+from flows.landing import find_files
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -555,8 +557,8 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(
 ) -> None:
     read_blocks = loading.read_blocks
 
-    def growing(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-        yield from read_blocks(chunks)
+    def growing(chunks: Iterator[bytes], **limits: Any) -> Iterator[tuple[int, bytes]]:
+        yield from read_blocks(chunks, **limits)
         with (tmp_path / "b.json").open("ab") as file:
             file.write(EVENT)
 
@@ -576,3 +578,88 @@ def test_a_file_that_is_gone_is_left_out_and_named(connection: Connection, tmp_p
     assert loaded.left_out == (("a.json", "cannot be read: No such file or directory"),)
     assert [row[0] for row in rows(connection)] == ["b.json"]
     assert set(batches(connection)) == {"b.json"}
+
+
+@pytest.mark.parametrize("block_bytes", [4, 50, 4 * 2**20])
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 1000])
+def test_a_line_that_is_too_long_is_named(monkeypatch: pytest.MonkeyPatch, block_bytes: int, chunk_bytes: int) -> None:
+    monkeypatch.setattr(loading, "BLOCK_BYTES", block_bytes)
+
+    def read(content: bytes) -> bytes:
+        chunks = (content[i : i + chunk_bytes] for i in range(0, len(content), chunk_bytes))
+        return b"\n".join(block for _, block in loading.read_blocks(chunks, max_line_bytes=30))
+
+    fits = b"ab\n\n" + b"x" * 30 + b"\ncd"
+    assert read(fits) == fits
+    for content in (b"ab\n\n" + b"x" * 31 + b"\ncd", b"ab\n\n" + b"x" * 31):
+        with pytest.raises(UnreadableFileError, match=r"^line 3 is longer than .* MB \(PODCAST_MAX_LINE_MB\); land it"):
+            read(content)
+
+
+@pytest.mark.parametrize("name", ["bomb.json.gz", "bomb.json.zst"])
+def test_a_file_that_passes_a_limit_is_held_back_and_the_others_are_loaded(tmp_path: Path, name: str) -> None:
+    content = (b"{}" + b" " * 98 + b"\n") * 1000
+    packed = gzip.compress(content) if name.endswith(".gz") else zstandard.compress(content)
+    (tmp_path / name).write_bytes(packed)
+    (tmp_path / "long.json").write_bytes(b"{}\n" + b"x" * 2000 + b"\n{}\n")
+    (tmp_path / "fine.json").write_bytes(b"{}\n")
+    arrivals = [Arrival(file, 1) for file in find_files(tmp_path, known={}, settle_seconds=0).files]
+    with duckdb.connect() as connection:
+        connection.execute(warehouse.TABLES)
+        limits = loading.Limits(line=1000, unpacked=50_000)
+        loading.load_files(connection, arrivals, run_id="run", limits=limits)
+        rows = dict(connection.execute("select filename, detail from ops.batches").fetchall())
+        assert connection.execute("select distinct filename from bronze.raw_events").fetchall() == [("fine.json",)]
+    assert rows["fine.json"] is None
+    assert rows["long.json"].startswith("line 2 is longer than")
+    assert "it unpacks to more than" in rows[name]
+    assert "PODCAST_MAX_UNPACKED_MB" in rows[name]
+
+
+@pytest.mark.parametrize(("length", "first_refused"), [(100, None), (500, 601)])
+def test_many_long_lines_in_a_row_are_refused(
+    monkeypatch: pytest.MonkeyPatch, length: int, first_refused: int | None
+) -> None:
+    """No more than a window of lines counts, wherever in the file it is: here 10 lines and 4,000 bytes."""
+    monkeypatch.setattr(loading, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(loading, "TOGETHER_LINES", 10)
+    content = b"x" * 100 + b"\n" + b"\n".join([b"y" * 100] * 599) + b"\n" + b"\n".join([b"z" * length] * 30)
+    blocks = loading._bearable(
+        loading.read_blocks(iter([content[i : i + 50] for i in range(0, len(content), 50)])), max_bytes=4000
+    )
+    if first_refused is None:
+        assert b"\n".join(block for _, block in blocks) == content
+    else:
+        with pytest.raises(UnreadableFileError, match=r"hold more than .* together \(8 times PODCAST_MAX_LINE_MB\)"):
+            list(blocks)
+
+
+def test_a_file_that_takes_too_much_memory_is_held_back_and_the_others_are_loaded(tmp_path: Path) -> None:
+    """Two and a half million empty arrays in one line, at a hundred bytes of memory each."""
+    files = {"a.json": EVENT, "b.json": EVENT + b'\n{"x": [' + b"[]," * 2_500_000 + b"[]]}", "c.json": EVENT}
+    with duckdb.connect() as connection:
+        connection.execute(warehouse.TABLES)
+        connection.execute("set memory_limit = '300MB'")
+        connection.execute("set preserve_insertion_order = false")
+        loaded = load(connection, tmp_path, files)
+        found = batches(connection)
+        assert [row[0] for row in rows(connection)] == ["a.json", "c.json"]
+    assert (loaded.batches, loaded.rows, loaded.left_out) == (3, 2, ())
+    assert [found[name].status for name in files] == ["loaded", "quarantined", "loaded"]
+    assert (found["b.json"].gate, found["b.json"].reason) == ("load", "unreadable_file")
+    assert "PODCAST_MEMORY_LIMIT" in (found["b.json"].detail or "")
+    assert found["b.json"].content_hash == hashlib.sha256(files["b.json"]).hexdigest()
+    assert found["a.json"].load_at <= found["b.json"].load_at <= found["c.json"].load_at
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"), [("a.json.gz", gzip.compress), ("a.json.zst", zstandard.ZstdCompressor().compress)]
+)
+def test_a_bomb_comes_out_in_pieces(tmp_path: Path, name: str, compress: Callable[[bytes], bytes]) -> None:
+    content = b"\n" * (200 * 2**20)
+    (tmp_path / name).write_bytes(compress(content))
+    with (tmp_path / name).open("rb") as file:
+        pieces = loading._decompressed(name, loading._HashedFile(file), max_bytes=2**40)
+        sizes = [len(piece) for piece in pieces]
+    assert sum(sizes) == len(content)
+    assert max(sizes) <= 33 * 2**20

@@ -206,11 +206,11 @@ def _zstd(content: bytes) -> bytes:
     ("name", "content"),
     [
         ("a.json", b"{}\n{}\n"),
-        ("a.json.gz", gzip.compress(b"{}\n{}\n")),
-        ("a.ndjson.gz", gzip.compress(b"{}\n{") + gzip.compress(b"}\n")),
+        ("a.json.gz", gzip.compress(b"{}\n{}\n", mtime=0)),
+        ("a.ndjson.gz", gzip.compress(b"{}\n{", mtime=0) + gzip.compress(b"}\n", mtime=0)),
         ("a.jsonl.zst", _zstd(b"{}\n{}\n")),
         ("a.json.zst", _zstd(b"{}\n{") + _zstd(b"}\n")),
-        ("a.json.gz", gzip.compress(b"\xef\xbb\xbf{}\n{}\n")),
+        ("a.json.gz", gzip.compress(b"\xef\xbb\xbf{}\n{}\n", mtime=0)),
     ],
 )
 def test_compression(name: str, content: bytes) -> None:
@@ -223,7 +223,7 @@ def _damaged(whole: bytes, position: int) -> bytes:
     return whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :]
 
 
-_GZIP = gzip.compress(numbered(5))
+_GZIP = gzip.compress(numbered(5), mtime=0)
 _ZSTD = _zstd(numbered(5))
 
 

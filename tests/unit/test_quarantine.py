@@ -5,12 +5,13 @@ import getpass
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
-from flows import ledger, loading, quarantine, warehouse
-from flows.domain import Arrival, BatchStatus, Gate, Verdict
+from flows import evidence, ledger, loading, quarantine, warehouse
+from flows.domain import Arrival, BatchStatus, Decision, Gate, Selection, Verdict
 from flows.errors import LedgerError
 from flows.landing import find_files
 from flows.settings import Settings
@@ -85,7 +86,7 @@ def test_nobody_is_held_back_by_a_gate_that_passed(settings: Settings, connectio
 
 def test_evidence_has_the_report_and_the_failing_lines(settings: Settings, connection: Connection) -> None:
     quarantine.hold_back(settings, connection, held_back())
-    folder = quarantine.evidence_dir(settings, A)
+    folder = evidence.folder(settings, A)
     assert sorted(path.name for path in folder.iterdir()) == [
         "failing_lines.jsonl",
         "report.json",
@@ -115,7 +116,7 @@ def test_evidence_has_the_report_and_the_failing_lines(settings: Settings, conne
 
 
 def test_old_evidence_is_replaced(settings: Settings, connection: Connection) -> None:
-    folder = quarantine.evidence_dir(settings, A)
+    folder = evidence.folder(settings, A)
     folder.mkdir(parents=True)
     (folder / "from an earlier time").touch()
     quarantine.hold_back(settings, connection, held_back())
@@ -140,16 +141,21 @@ def test_without_evidence_no_batch_is_held_back(
 def test_an_unreadable_file_has_a_report_and_no_lines(settings: Settings, connection: Connection) -> None:
     quarantine.write_evidence_of_unreadable(settings, connection)
     assert [path.name for path in settings.quarantine_dir.iterdir()] == [BROKEN]
-    folder = quarantine.evidence_dir(settings, BROKEN)
+    folder = evidence.folder(settings, BROKEN)
     assert sorted(path.name for path in folder.iterdir()) == ["report.json", "report.md"]
     report = json.loads((folder / "report.json").read_text())
     assert (report["gate"], report["reason"], report["row_count"]) == ("load", "unreadable_file", 0)
     assert "compressed data is broken" in report["findings"][0]
 
 
+def act(connection: Connection, decision: Decision, *names: str, reason: str) -> None:
+    batches = quarantine.choose(connection, decision, Selection(names))
+    quarantine.decide(connection, decision, batches, reason=reason)
+
+
 def test_decisions_record_who_and_why(settings: Settings, connection: Connection) -> None:
     quarantine.hold_back(settings, connection, held_back())
-    quarantine.release(connection, "a.json", reason="looked at it")
+    act(connection, Decision.RELEASE, "a.json", reason="looked at it")
     released = ledger.find(connection, A)
     assert (released.status, released.decision, released.pending) == (
         BatchStatus.RELEASED,
@@ -157,17 +163,33 @@ def test_decisions_record_who_and_why(settings: Settings, connection: Connection
         True,
     )
     assert released.decided_by == getpass.getuser()
-    quarantine.discard(connection, A[:10], reason="on second thoughts")
+    act(connection, Decision.DISCARD, A[:10], reason="on second thoughts")
     discarded = ledger.find(connection, A)
     assert (discarded.status, discarded.decision) == (BatchStatus.DISCARDED, "on second thoughts")
 
 
-def test_a_refused_decision_changes_nothing(connection: Connection) -> None:
+def test_a_refused_decision_changes_nothing(settings: Settings, connection: Connection) -> None:
+    quarantine.hold_back(settings, connection, held_back())
     before = connection.execute("from ops.batches order by all").fetchall()
-    with pytest.raises(LedgerError, match="is loaded; only a batch that is quarantined can become released"):
-        quarantine.release(connection, A, reason="r")
+    with pytest.raises(LedgerError, match=rf"a batch that is quarantined can be chosen here: {B} .* is loaded"):
+        act(connection, Decision.RELEASE, A, B, reason="r")
     with pytest.raises(LedgerError, match="has no rows to release: the compressed data is broken"):
-        quarantine.release(connection, BROKEN, reason="r")
+        act(connection, Decision.RELEASE, A, BROKEN, reason="r")
     with pytest.raises(LedgerError, match="No batch has the id"):
-        quarantine.discard(connection, "nobody", reason="r")
+        act(connection, Decision.DISCARD, "nobody", reason="r")
+    with pytest.raises(LedgerError, match="Name batches, or give a pattern"):
+        act(connection, Decision.DISCARD, reason="r")
     assert connection.execute("from ops.batches order by all").fetchall() == before
+
+
+def test_a_decision_for_many_leaves_out_what_it_cannot_concern(settings: Settings, connection: Connection) -> None:
+    quarantine.hold_back(settings, connection, held_back())
+
+    def chosen(decision: Decision, **selection: Any) -> list[str]:
+        return [b.batch_id for b in quarantine.choose(connection, decision, Selection(**selection))]
+
+    assert chosen(Decision.RELEASE, pattern="*") == [A]
+    assert sorted(chosen(Decision.DISCARD, pattern="*")) == sorted([A, BROKEN])
+    assert sorted(chosen(Decision.REPROCESS, pattern="?.json")) == sorted([A, B])
+    with pytest.raises(LedgerError, match="No batch that is quarantined answers to that"):
+        chosen(Decision.RELEASE, pattern="b*")

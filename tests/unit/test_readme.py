@@ -33,8 +33,8 @@ def test_every_command_stands_in_the_table_and_no_other() -> None:
 
 
 def test_every_option_of_the_table_exists() -> None:
-    for line, command in re.findall(r"^\| `(podcast (?:quarantine )?(\w+)[^`]*)`", README, re.MULTILINE):
-        group = cli.commands["quarantine"] if "quarantine" in line else cli
+    for line, within, command in re.findall(r"^\| `(podcast (quarantine |site )?(\w+)[^`]*)`", README, re.MULTILINE):
+        group = cli.commands[within.strip()] if within else cli
         assert isinstance(group, click.Group)
         options = {option for parameter in group.commands[command].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", line)) <= options

@@ -343,6 +343,20 @@ def test_a_run_that_passed_nothing_claims_no_accounting() -> None:
     assert "accounted for" not in markdown
 
 
+def test_what_was_held_back_comes_first_and_no_list_is_endless() -> None:
+    many = tuple(f"{n}.json" for n in range(reports.SHOWN + 3))
+    markdown = reports.summary_markdown(
+        replace(SUMMARY, quarantined=(HELD,) * len(many), missing=many, ignored=many, unsettled=many)
+    )
+    headings = [line for line in markdown.splitlines() if line.startswith("## ")]
+    assert headings[:2] == ["## Held back", "## Every line is accounted for"]
+    assert markdown.count("podcast quarantine show b1") == reports.SHOWN
+    assert markdown.count("- ... and 3 more") == 2
+    assert "| ... and 6 more |  |" in markdown
+    assert "`49.json`" in markdown
+    assert "`50.json`" not in markdown
+
+
 def test_what_was_held_back_and_what_was_not_loaded_is_named() -> None:
     markdown = reports.summary_markdown(
         replace(
@@ -355,7 +369,10 @@ def test_what_was_held_back_and_what_was_not_loaded_is_named() -> None:
             warnings=("a.json: Few rows.",),
         )
     )
-    held = r"| `day/a.json` | `b1` | validated | invalid\_share | Most rows are valid\. | 1,000 |"
+    held = (
+        r"- `day/a.json` (1,000 lines) by gate validated: **invalid\_share**. Most rows are valid\. "
+        "What to do: `podcast quarantine show b1`"
+    )
     for line in (
         held,
         "- `empty.json`",

@@ -32,11 +32,14 @@ SHARES = (
     "max_unknown_share",
     "warn_invalid_share",
     "warn_unknown_share",
+    "warn_overlong_share",
 )
+SCORES = ("warn_volume_score", "warn_share_score", "warn_silence_ratio", "warn_listened_hours")
 WRONG = [
     ("engine", "sqlite"),
     ("engine", "DuckDB"),
     *((name, value) for name in SHARES for value in ("1.01", "-0.01", "5 %", "nan", "inf")),
+    *((name, value) for name in SCORES for value in ("0", "-1", "high", "nan", "inf")),
     ("min_event_timestamp", "yesterday"),
     ("min_event_timestamp", "2000-13-01"),
     ("future_tolerance_minutes", "-1"),
@@ -130,6 +133,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_unknown_share": 0.50,
         "warn_invalid_share": 0.10,
         "warn_unknown_share": 0.10,
+        "warn_volume_score": 6,
+        "warn_share_score": 6,
+        "warn_overlong_share": 0.10,
+        "warn_listened_hours": 24,
+        "warn_silence_ratio": 4,
         "max_duration_seconds": 86400,
     }
     assert settings.dbt_vars() == {

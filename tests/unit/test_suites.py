@@ -39,7 +39,7 @@ def parameters(value: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def provided() -> dict[str, float]:
-    return checkpoints._parameters(Settings(), checkpoints.Expected(batches=1, rows=2, min_rows=3))
+    return checkpoints._parameters(Settings(), checkpoints.Expected(batches=1, rows=2, min_rows=3, sources=4))
 
 
 def test_every_gate_has_suites_and_every_suite_a_gate() -> None:
@@ -51,7 +51,7 @@ def test_every_gate_has_suites_and_every_suite_a_gate() -> None:
 @pytest.mark.parametrize("gate", Gate)
 def test_every_gate_judges_batches_and_rows(gate: Gate) -> None:
     judged = {suite["meta"]["judges"] for suite in gx_context.load_suites(gate)}
-    assert judged == ({"batches", "rows", "warehouse"} if gate is Gate.GOLD else {"batches", "rows"})
+    assert judged == ({"batches", "rows", "warehouse", "sources"} if gate is Gate.GOLD else {"batches", "rows"})
 
 
 @each_suite
@@ -137,3 +137,23 @@ def test_a_critical_expectation_of_batches_has_a_reason(suite: Suite, expectatio
     }
     if suite["meta"]["judges"] == "batches" and expectation["severity"] == Severity.CRITICAL and blames:
         assert re.fullmatch(r"[a-z_]+", expectation["meta"]["reason"])
+
+
+def test_what_compares_a_batch_with_others_only_warns() -> None:
+    """Being unlike the others is no fault; the first expectation is about the gate itself."""
+    names = {"cleansed_drift", "gold_sources"}
+    compared = [e for suite in SUITES if suite["name"] in names for e in suite["expectations"][1:]]
+    assert len(compared) == 7
+    assert {e["severity"] for e in compared} == {Severity.WARNING}
+
+
+@each_suite
+def test_names_are_shown_where_no_batch_can_be_blamed(path: Path, suite: Suite) -> None:
+    assert ("names" in suite["meta"]) == (suite["meta"]["judges"] == "sources"), path
+
+
+@each_expectation
+def test_further_columns_are_shown_of_batches_only(suite: Suite, expectation: Suite) -> None:
+    shown = expectation.get("meta", {}).get("shows", [])
+    assert not shown or suite["meta"]["judges"] == "batches"
+    assert [column for column in shown if not re.fullmatch(r"[a-z_]+", column)] == []

@@ -113,3 +113,46 @@
         case when {{ text }} like '-%' then -999999999999999999 else 999999999999999999 end
     )
 {%- endmacro %}
+
+
+{#- The middle value of a group, nulls aside; between two middle ones their mean. -#}
+{% macro median(number) -%}
+    {{ return(adapter.dispatch("median", "podcast")(number)) }}
+{%- endmacro %}
+
+{% macro duckdb__median(number) -%}
+    median({{ number }})
+{%- endmacro %}
+
+
+{#- The texts of a group in their own order, with a comma between them. -#}
+{% macro joined_texts(text, order_by) -%}
+    {{ return(adapter.dispatch("joined_texts", "podcast")(text, order_by)) }}
+{%- endmacro %}
+
+{% macro duckdb__joined_texts(text, order_by) -%}
+    string_agg({{ text }}, ', ' order by {{ order_by }})
+{%- endmacro %}
+
+
+{#- A path with `#` in place of every run of the digits 0 to 9. -#}
+{% macro without_digits(text) -%}
+    {{ return(adapter.dispatch("without_digits", "podcast")(text)) }}
+{%- endmacro %}
+
+{% macro duckdb__without_digits(text) -%}
+    regexp_replace({{ text }}, '[0-9]+', '#', 'g')
+{%- endmacro %}
+
+
+{#- A select of the columns of a relation and of each `key` of the JSON object in one of its texts. -#}
+{% macro object_keys(relation, columns, text) -%}
+    {{ return(adapter.dispatch("object_keys", "podcast")(relation, columns, text)) }}
+{%- endmacro %}
+
+{% macro duckdb__object_keys(relation, columns, text) -%}
+    select
+        {{ columns | join(",\n        ") }},
+        unnest(json_keys({{ text }})) as key
+    from {{ relation }}
+{%- endmacro %}

@@ -2,6 +2,7 @@
 {{ config(
     materialized="incremental",
     incremental_strategy="replace_pending_batches",
+    full_refresh=false,
     on_schema_change="append_new_columns",
     tags=["silver"],
 ) }}
@@ -18,6 +19,31 @@ validation_profiles as (
 pending_batches as (
 
     select * from {{ ref("pending_batches") }}
+
+),
+
+listening_profiles as (
+
+    select * from {{ ref("listening_profiles") }}
+
+),
+
+-- of the keys that this run's batches were the first to have, all counted and five named; names can hold anything
+new_keys as (
+
+    select
+        first_batch_id as batch_id,
+        count(*) as new_keys,
+        {{ joined_texts("case when number <= 5 then '\"' || left(key, 30) || '\"' end", "key") }}
+        || case when count(*) > 5 then ' and ' || cast(count(*) - 5 as varchar) || ' more' else '' end as new_key_names
+    from (
+        select
+            *,
+            row_number() over (partition by first_batch_id order by key) as number
+        from {{ ref("event_keys") }}
+        where first_batch_id in (select batch_id from pending_batches)
+    ) as numbered
+    group by first_batch_id
 
 ),
 
@@ -61,6 +87,8 @@ earlier as (
 select
     validation_profiles.batch_id,
 
+    new_keys.new_key_names,
+
     validation_profiles.lines,
     validation_profiles.malformed,
     validation_profiles.invalid,
@@ -74,6 +102,15 @@ select
     validation_profiles.unknown_episodes,
     validation_profiles.unknown_rows,
     validation_profiles.rows_with_further_keys,
+    coalesce(new_keys.new_keys, 0) as new_keys,
+    listening_profiles.plays,
+    listening_profiles.pauses,
+    listening_profiles.seeks,
+    listening_profiles.completes,
+    listening_profiles.listens_of_known_length,
+    listening_profiles.overlong_listens,
+    listening_profiles.completions_without_play,
+    listening_profiles.most_seconds_in_a_day,
     validation_profiles.invalid_share,
     validation_profiles.unknown_share,
 
@@ -81,5 +118,9 @@ select
     validation_profiles.last_event_at,
     validation_profiles.load_at
 from validation_profiles
+left join listening_profiles
+    on validation_profiles.batch_id = listening_profiles.batch_id
+left join new_keys
+    on validation_profiles.batch_id = new_keys.batch_id
 left join earlier
     on validation_profiles.batch_id = earlier.batch_id

@@ -18,6 +18,7 @@ accepted_batches as (
 select
     batches.batch_id,
     batches.filename,
+    batches.content_hash,
     batches.status,
     batches.row_count,
     batches.mutates is not null as is_mutation,

@@ -1,5 +1,9 @@
 -- grain: one key of an event that a batch of this run has, or had: (user, episode, event type, time)
 {{ config(materialized="table", tags=["silver"]) }}
+-- depends_on: {{ ref("pending_batches") }}
+
+{# What silver holds of the batches from earlier runs: the rules that gave these keys may have changed since. #}
+{% set held = none if flags.FULL_REFRESH else load_relation(api.Relation.create(database=target.database, schema="silver", identifier="cleansed_events")) %}
 
 with
 
@@ -17,3 +21,18 @@ select distinct
     event_at
 from pending_rows
 where is_valid
+
+{% if held %}
+union
+
+select
+    cleansed_events.key_hash,
+    cleansed_events.interaction_id,
+    cleansed_events.user_id,
+    cleansed_events.episode_id,
+    cleansed_events."timestamp" as event_at
+from {{ held }} as cleansed_events
+inner join {{ ref("pending_batches") }} as pending_batches
+    on cleansed_events.batch_id = pending_batches.batch_id
+    and cleansed_events.load_at = pending_batches.load_at
+{% endif %}

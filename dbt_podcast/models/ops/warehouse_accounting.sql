@@ -34,6 +34,23 @@ facts as (
     select count(*) as facts
     from {{ ref("fact_user_interactions") }}
 
+),
+
+days as (
+
+    select
+        coalesce(sum(received), 0) as lines,
+        coalesce(sum(malformed), 0) as malformed,
+        coalesce(sum(invalid), 0) as invalid,
+        coalesce(sum(duplicates), 0) as duplicates,
+        coalesce(sum(facts), 0) as facts,
+        coalesce(sum(held_back), 0) as held_back,
+        count(*) filter (
+            where received <> malformed + invalid + duplicates + facts + held_back
+                or least(malformed, invalid, duplicates, facts, held_back) < 0
+        ) as days_that_do_not_add_up
+    from {{ ref("quality_daily") }}
+
 )
 
 select
@@ -47,7 +64,15 @@ select
     cast(lines.held_back as bigint) as held_back,
     lines.valid = events.cleansed_events + events.duplicates
     and facts.facts = events.cleansed_events
-    and lines.lines = lines.malformed + lines.invalid + events.duplicates + facts.facts + lines.held_back as reconciles
+    and lines.lines = lines.malformed + lines.invalid + events.duplicates + facts.facts + lines.held_back as reconciles,
+    days.days_that_do_not_add_up = 0
+    and days.lines = lines.lines
+    and days.malformed = lines.malformed
+    and days.invalid = lines.invalid
+    and days.duplicates = events.duplicates
+    and days.facts = facts.facts
+    and days.held_back = lines.held_back as days_reconcile
 from lines
 cross join events
 cross join facts
+cross join days

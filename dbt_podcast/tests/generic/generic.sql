@@ -59,3 +59,11 @@ where lines <> invalid + valid
     or malformed > invalid
     or malformed <> malformed_json
 {% endtest %}
+
+{% test quality_adds_up(model) %}
+select load_date
+from {{ model }}
+where received <> malformed + invalid + duplicates + facts + held_back
+    or batches <> published_batches + quarantined_batches + released_batches + discarded_batches + superseded_batches + empty_batches
+    or malformed <> malformed_json
+{% endtest %}

@@ -29,10 +29,31 @@ counted as (
         and pending_batches.load_at = raw_events.load_at
     group by pending_batches.batch_id
 
+),
+
+-- files of the same content under another name, that came before
+same_content as (
+
+    select
+        pending_batches.batch_id,
+        min(others.filename) as same_content_as
+    from pending_batches
+    inner join {{ source("ops", "batches") }} as others
+        on pending_batches.content_hash = others.content_hash
+        and pending_batches.filename <> others.filename
+    where others.status in ('loaded', 'published', 'released', 'quarantined')
+        and (
+            others.load_at < pending_batches.load_at
+            or (others.load_at = pending_batches.load_at and others.filename < pending_batches.filename)
+        )
+    group by pending_batches.batch_id
+
 )
 
 select
     pending_batches.batch_id,
+
+    same_content.same_content_as,
 
     pending_batches.row_count as ledger_lines,
     coalesce(counted.lines, 0) as lines,
@@ -43,3 +64,5 @@ select
 from pending_batches
 left join counted
     on pending_batches.batch_id = counted.batch_id
+left join same_content
+    on pending_batches.batch_id = same_content.batch_id

@@ -1,0 +1,156 @@
+-- grain: one batch attempt that this run works on; what its valid rows say of listening
+{{ config(materialized="table", tags=["silver"]) }}
+
+{# Longer than the episode: players round up and play the last seconds twice, so both have to be passed. #}
+{% set tolerated_seconds = 60 %}
+{% set tolerated_share = 0.1 %}
+
+with
+
+pending_batches as (
+
+    select * from {{ ref("pending_batches") }}
+
+),
+
+pending_rows as (
+
+    select * from {{ ref("pending_rows") }}
+    where is_valid
+
+),
+
+kinds as (
+
+    select
+        batch_id,
+        count(*) filter (where event_kind = 'play') as plays,
+        count(*) filter (where event_kind = 'pause') as pauses,
+        count(*) filter (where event_kind = 'seek') as seeks,
+        count(*) filter (where event_kind = 'complete') as completes
+    from pending_rows
+    group by batch_id
+
+),
+
+listens as (
+
+    select
+        batch_id,
+        event_kind,
+        {{ trim_unicode("user_id") }} as user_id,
+        {{ trim_unicode("episode_id") }} as episode_id,
+        key_hash,
+        whole_duration,
+        event_at
+    from pending_rows
+    where event_kind in ('play', 'complete')
+
+),
+
+overlong as (
+
+    select
+        listens.batch_id,
+        count(*) as listens_of_known_length,
+        count(*) filter (
+            where listens.whole_duration > episodes.duration_seconds
+                + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
+        ) as overlong_listens
+    from listens
+    inner join {{ ref("episodes") }} as episodes
+        on listens.episode_id = episodes.episode_id
+    where episodes.duration_seconds > 0
+    group by listens.batch_id
+
+),
+
+first_plays as (
+
+    select
+        batch_id,
+        user_id,
+        episode_id,
+        min(event_at) as played_at
+    from listens
+    where event_kind = 'play'
+    group by batch_id, user_id, episode_id
+
+),
+
+-- within the batch only: to look for the play among all earlier events would cost more with every day of history
+unplayed as (
+
+    select
+        listens.batch_id,
+        count(*) as completions_without_play
+    from listens
+    left join first_plays
+        on listens.batch_id = first_plays.batch_id
+        and listens.user_id = first_plays.user_id
+        and listens.episode_id = first_plays.episode_id
+        and listens.event_at >= first_plays.played_at
+    where listens.event_kind = 'complete'
+        and first_plays.played_at is null
+    group by listens.batch_id
+
+),
+
+-- one event counts once, however often its line came
+distinct_listens as (
+
+    select
+        batch_id,
+        user_id,
+        event_kind,
+        max(whole_duration) as seconds,
+        cast(event_at as date) as event_date
+    from listens
+    group by batch_id, user_id, event_kind, key_hash, cast(event_at as date)
+
+),
+
+-- a play and a completion can be of the same seconds, so that they are not added to each other
+user_days as (
+
+    select
+        batch_id,
+        greatest(
+            coalesce(sum(seconds) filter (where event_kind = 'play'), 0),
+            coalesce(sum(seconds) filter (where event_kind = 'complete'), 0)
+        ) as seconds
+    from distinct_listens
+    group by batch_id, user_id, event_date
+
+),
+
+longest_days as (
+
+    select
+        batch_id,
+        max(seconds) as most_seconds_in_a_day
+    from user_days
+    group by batch_id
+
+)
+
+select
+    pending_batches.batch_id,
+
+    coalesce(kinds.plays, 0) as plays,
+    coalesce(kinds.pauses, 0) as pauses,
+    coalesce(kinds.seeks, 0) as seeks,
+    coalesce(kinds.completes, 0) as completes,
+    coalesce(overlong.listens_of_known_length, 0) as listens_of_known_length,
+    coalesce(overlong.overlong_listens, 0) as overlong_listens,
+    coalesce(unplayed.completions_without_play, 0) as completions_without_play,
+    cast(coalesce(longest_days.most_seconds_in_a_day, 0) as bigint) as most_seconds_in_a_day
+from pending_batches
+left join kinds
+    on pending_batches.batch_id = kinds.batch_id
+left join overlong
+    on pending_batches.batch_id = overlong.batch_id
+left join unplayed
+    on pending_batches.batch_id = unplayed.batch_id
+left join longest_days
+    on pending_batches.batch_id = longest_days.batch_id

@@ -1,0 +1,95 @@
+"""What to say of a failed expectation: which batches are to blame and what they measure, or the names of what fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flows.masking import visible
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.domain import ExpectationResult
+
+SHOWN_CHARACTERS = 300
+"""Of what a result shows; names of files and of keys can be of any length."""
+
+
+def columns(kwargs: dict[str, Any]) -> list[str]:
+    """The columns that an expectation is about."""
+    named = [kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs]
+    return named + list(kwargs.get("column_list", []))
+
+
+def with_names(
+    connection: duckdb.DuckDBPyConnection, suite: dict[str, Any], whole: ExpectationResult, result: dict[str, Any]
+) -> ExpectationResult:
+    """A failed result that no batch can be blamed for, with the names of what fails, where the suite has some."""
+    query = _failing_rows(result)
+    if whole.success or not query or "names" not in suite["meta"]:
+        return whole
+    (column,) = columns(result["expectation_config"]["kwargs"])
+    # The library's query gives values, not names; rows with the same value fail alike.
+    rows = connection.execute(
+        f"""
+        select {suite["meta"]["names"]}, {column} from ops.{suite["meta"]["table"]}
+        where {column} in (select {column} from ({query})) order by {column} desc, 1
+        """
+    ).fetchall()
+    return replace(whole, observed=_shown(f"{whole.observed}: " + ", ".join(f"{name} ({v:.4g})" for name, v in rows)))
+
+
+def _failing_rows(result: dict[str, Any]) -> str:
+    """The library's query for the failing rows; empty where it has none."""
+    query = (result.get("result") or {}).get("unexpected_index_query") or ""
+    return str(query).rstrip().rstrip(";")
+
+
+def by_batch(
+    connection: duckdb.DuckDBPyConnection,
+    suite: dict[str, Any],
+    expectation: dict[str, Any],
+    whole: ExpectationResult,
+    result: dict[str, Any],
+) -> list[ExpectationResult]:
+    """One result for each batch that has failing rows, found by the query that the library gives for them.
+
+    What a profile says of its batch is shown; rows hold what listeners did, and are counted only.
+    """
+    query = _failing_rows(result)
+    if not query:
+        return []
+    rows = connection.execute(
+        f"select batch_id, count(*) from ({query}) where batch_id is not null group by batch_id order by batch_id"
+    ).fetchall()
+    observed = {batch_id: f"{count} rows fail" for batch_id, count in rows}
+    if suite["meta"]["judges"] == "batches" and rows:
+        shown = columns(result["expectation_config"]["kwargs"]) + expectation.get("meta", {}).get("shows", [])
+        observed = _measures(connection, suite["meta"]["table"], shown, list(observed))
+    return [replace(whole, batch_id=batch_id, observed=found) for batch_id, found in observed.items()]
+
+
+def _measures(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: list[str], batch_ids: list[str]
+) -> dict[str, str]:
+    """What a table of one row a batch says of each batch, in words."""
+    rows = connection.execute(
+        f"""
+        select batch_id, {", ".join(columns)} from ops.{table}
+        where batch_id in (select unnest(?::varchar[])) order by batch_id
+        """,
+        [batch_ids],
+    ).fetchall()
+    return {batch_id: _values(columns, values) for batch_id, *values in rows}
+
+
+def _values(columns: list[str], values: list[Any]) -> str:
+    shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+    return _shown(", ".join(f"{column} {value}" for column, value in zip(columns, shown, strict=True)))
+
+
+def _shown(text: str) -> str:
+    """Text that can hold names from the data: what cannot be printed is made visible, and what is long is cut."""
+    shown = visible(text)
+    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}..."

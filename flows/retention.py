@@ -1,0 +1,98 @@
+"""What may be forgotten, and when: raw lines that nothing public rests on, evidence of closed cases, old results."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from flows import ledger
+from flows.warehouse import transaction, utc_now
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.domain import Batch
+    from flows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was, or in a dry run would be, deleted: batches and their lines, folders of evidence, results."""
+
+    raw_batches: int = 0
+    raw_lines: int = 0
+    evidence: int = 0
+    results: int = 0
+
+    def __str__(self) -> str:
+        """The counts in words."""
+        return (
+            f"{self.raw_lines:,} raw lines of {self.raw_batches:,} batches, evidence of {self.evidence:,} batches, "
+            f"{self.results:,} validation results"
+        )
+
+
+def prune(settings: Settings, connection: duckdb.DuckDBPyConnection, *, dry_run: bool = False) -> Pruned:
+    """Delete what is older than its setting, counted from the last change of state.
+
+    Raw lines go only with attempts that are superseded or discarded: what is published, released or in
+    quarantine keeps the lines it came from, so that it can be judged again, rebuilt and shown. The ledger keeps
+    every batch, with its counts and with the time at which its lines went (`raw_pruned_at`).
+    """
+    now = utc_now()
+    raw = _raw(connection, _before(now, settings.keep_raw_days))
+    evidence = _evidence(settings, connection, _before(now, settings.keep_evidence_days))
+    oldest_result = _before(now, settings.keep_results_days)
+    pruned = Pruned(len(raw), sum(b.row_count for b in raw), len(evidence), _results(connection, oldest_result))
+    if not dry_run:
+        with transaction(connection):
+            _delete_raw(connection, raw, now)
+            _delete_results(connection, oldest_result)
+        for batch in evidence:
+            shutil.rmtree(settings.quarantine_dir / batch.batch_id)
+    return pruned
+
+
+def _before(now: datetime, days: int | None) -> datetime:
+    """What is older than so many days; nothing is, without a number."""
+    return datetime.min if days is None else now - timedelta(days=days)  # noqa: DTZ901 - UTC without a zone
+
+
+def _raw(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]:
+    closed = ledger.by_status(connection, *ledger.OUT_OF_FORCE)
+    return [b for b in closed if b.row_count and not b.pending and not b.raw_pruned_at and b.updated_at < before]
+
+
+def _evidence(settings: Settings, connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]:
+    """The batches that are no longer in quarantine, and whose evidence is there."""
+    closed = ledger.by_status(connection, *ledger.OUT_OF_FORCE, *ledger.CURRENT)
+    return [
+        b for b in closed if not b.pending and b.updated_at < before and (settings.quarantine_dir / b.batch_id).is_dir()
+    ]
+
+
+def _results(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
+    row = connection.execute("select count(*) from ops.validation_results where checked_at < ?", [before]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _delete_raw(connection: duckdb.DuckDBPyConnection, batches: list[Batch], now: datetime) -> None:
+    """The lines, and in the same transaction the note of it."""
+    if not batches:
+        return
+    identifiers = [b.batch_id for b in batches]
+    connection.execute(
+        """
+        delete from bronze.raw_events
+        where load_at between ? and ? and batch_id in (select unnest(?::varchar[]))
+        """,
+        [min(b.load_at for b in batches), max(b.load_at for b in batches), identifiers],
+    )
+    ledger.mark_raw_pruned(connection, identifiers, now=now)
+
+
+def _delete_results(connection: duckdb.DuckDBPyConnection, before: datetime) -> None:
+    connection.execute("delete from ops.validation_results where checked_at < ?", [before])
+    connection.execute("delete from ops.revalidations where judged_at < ?", [before])

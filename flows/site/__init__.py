@@ -1,0 +1,1 @@
+"""The browsable site under `<home>/site`."""
