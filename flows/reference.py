@@ -1,4 +1,7 @@
-"""The reference data before it is used: columns, ids, types and text, so that a broken file changes nothing."""
+"""The reference data before it is used: columns, ids, types and text, so that a broken file changes nothing.
+
+What is said of a file comes into logs and onto the site: lines and columns are named, values never are.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,6 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Problems of one file that are told."""
-SHOWN_CHARACTERS = 40
-"""Characters of a value that are told."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _of_ids(column: str, rows: Sequence[tuple[int, dict[str, str]]]) -> Iterator
         if not row[column].strip():
             yield f"line {line:,}: {column} is blank"
         elif line != (before := first.setdefault(row[column], line)):
-            yield f"line {line:,}: {column} {_shown(row[column])} stands in line {before:,} already"
+            yield f"line {line:,}: {column} is that of line {before:,}; every line needs one of its own"
 
 
 def _of_type(column: str, type_: str, rows: Sequence[tuple[int, dict[str, str]]]) -> Iterator[str]:
@@ -131,17 +132,12 @@ def _of_type(column: str, type_: str, rows: Sequence[tuple[int, dict[str, str]]]
     with duckdb.connect() as connection:
         wrong = connection.execute(
             f"""
-            select line, value
+            select line
             from (select unnest(?::bigint[]) as line, unnest(?::varchar[]) as value)
             where try_cast(value as {type_}) is null
             order by line
             """,
             [[line for line, _ in given], [value for _, value in given]],
         ).fetchall()
-    for line, value in wrong:
-        yield f"line {line:,}: {column} {_shown(value)} is not {WRITTEN[type_]}"
-
-
-def _shown(value: str) -> str:
-    """The beginning of a value, with everything escaped that a terminal would act on."""
-    return ascii(value[:SHOWN_CHARACTERS]) + ("..." if len(value) > SHOWN_CHARACTERS else "")
+    for (line,) in wrong:
+        yield f"line {line:,}: {column} is not {WRITTEN[type_]}"

@@ -733,8 +733,8 @@ def test_broken_reference_data_changes_nothing(home: Home) -> None:
         home.run()
     assert str(raised.value).splitlines() == [
         "The reference data is broken; nothing was changed, the last published state stays.",
-        f"{users}: line 5: user_id 'u1' stands in line 2 already",
-        f"{users}: line 4: signup_date 'yesterday' is not a date, as in 2024-01-31",
+        f"{users}: line 5: user_id is that of line 2; every line needs one of its own",
+        f"{users}: line 4: signup_date is not a date, as in 2024-01-31",
         "Correct the files, or name another folder with PODCAST_SEEDS; then: podcast run",
     ]
     assert snapshot(published(home)) == before
