@@ -239,7 +239,7 @@ def headline(summary: RunSummary) -> str:
     published = _count(summary.published_batches, "batch", "batches")
     if summary.quarantined:
         return f"{published} published, {len(summary.quarantined)} held back"
-    return f"{published} published, none held back"
+    return f"{published} published, none {'newly ' if summary.run.held_back else ''}held back"
 
 
 def accounting_table(summary: RunSummary) -> str:

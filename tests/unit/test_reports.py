@@ -310,7 +310,8 @@ def summary_with(text: str) -> str:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({}, "# 6 batches published, none held back"),
+        ({"run": replace(RUN, held_back=0)}, "# 6 batches published, none held back"),
+        ({"run": replace(RUN, held_back=1)}, "# 6 batches published, none newly held back"),
         ({"published_batches": 1, "quarantined": (HELD,)}, "# 1 batch published, 1 held back"),
         ({"status": RunStatus.NOTHING_NEW}, "# Nothing new: no file to load, no batch waiting"),
         ({"status": RunStatus.FAILED}, "# The run failed; the last published state stays"),
