@@ -213,16 +213,14 @@ def status() -> None:
 
 
 def _freshness(settings: Settings) -> str:
-    import duckdb
-
     from flows import faults
-    from flows.warehouse import can_be_opened, utc_now
+    from flows.warehouse import can_be_opened, open_file, utc_now
 
     if not settings.published_path.exists():
         return "Nothing is published yet."
     if not can_be_opened(settings.published_path):
         return str(faults.damaged_copy(settings))
-    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+    with open_file(settings.published_path, read_only=True) as connection:
         (newest,) = connection.execute('select max("timestamp") from gold.fact_user_interactions').fetchone() or (None,)
     if newest is None:
         return "No event is published yet."
@@ -235,12 +233,14 @@ def _reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """The working database to read, or, while a run writes it, the published copy."""
     import duckdb
 
+    from flows.warehouse import open_file
+
     paths = [p for p in (settings.warehouse_path, settings.published_path) if p.exists()]
     if not paths:
         raise PipelineError(f"There is no warehouse under {settings.home} yet. Start with: podcast run")
     for path in paths:
         try:
-            connection = duckdb.connect(str(path), read_only=True)
+            connection = open_file(path, read_only=True)
         except duckdb.Error as error:
             from flows import faults
             from flows.warehouse import lock_holder

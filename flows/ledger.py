@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = tuple(Batch.__dataclass_fields__)
 CURRENT = (BatchStatus.PUBLISHED, BatchStatus.RELEASED)
 IN_FORCE = (BatchStatus.LOADED, *CURRENT, BatchStatus.QUARANTINED)
+"""The states of attempts whose lines are in the tables, or may come there by a verdict or a decision."""
 OUT_OF_FORCE = (BatchStatus.SUPERSEDED, BatchStatus.DISCARDED)
 
 

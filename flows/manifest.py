@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import files
 from flows.errors import BackupError
+from flows.warehouse import open_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -136,9 +137,7 @@ def _check_tables(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 def count_rows(database: Path) -> dict[str, int]:
     """The rows of each table of a database file that nobody writes."""
-    import duckdb
-
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with open_file(database, read_only=True) as connection:
         return count_rows_of(connection, database.stem)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from flows.settings import Settings
 
-"""The states of attempts whose lines are in the tables, or may come there by a decision."""
-
 
 @dataclass
 class Matched:

@@ -10,13 +10,18 @@ duckdb-engine with three changes, each for a measured reason:
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 from duckdb_engine import ConnectionWrapper, CursorWrapper
 from duckdb_engine import Dialect as DuckDBDialect
 from sqlalchemy import pool
 from sqlalchemy.dialects import registry
+
+from flows.warehouse import open_file
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class _FetchedCursor:
@@ -81,8 +86,8 @@ class Dialect(DuckDBDialect):  # type: ignore[misc]
         return pool.NullPool
 
     def connect(self, *args: Any, **options: Any) -> _Connection:  # noqa: ANN401
-        """As the other users of the file do, without settings of its own."""
-        return _Connection(duckdb.connect(options.get("database") or args[0]))
+        """As the other users of the file do."""
+        return _Connection(open_file(Path(options.get("database") or args[0])))
 
 
 registry.register("duckdb.pipeline", __name__, "Dialect")

@@ -67,6 +67,12 @@ alter table ops.runs add column if not exists newest_event_at timestamp;
 alter table ops.validation_results add column if not exists rules_version varchar;
 """
 
+CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
+"""Of every connection to a database file, dbt's too (`profiles.yml`): the engine fetches nothing from anywhere.
+
+One process may open a file with one configuration only, compared to the letter.
+"""
+
 HEADERS_BYTES = 3 * 4096
 """Of a DuckDB file, before its first block."""
 
@@ -113,6 +119,13 @@ def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def open_file(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection to a database file as it is. Raises `duckdb.Error`."""
+    import duckdb
+
+    return duckdb.connect(str(path), read_only=read_only, config=CONFIGURATION)
+
+
 @contextmanager
 def open_database(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a database file with the tables that Python writes in place."""
@@ -120,7 +133,7 @@ def open_database(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyCon
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        connection = duckdb.connect(str(path))
+        connection = open_file(path)
     except duckdb.Error as error:
         raise faults.damaged(error, settings) from None
     try:
@@ -174,7 +187,7 @@ def can_be_opened(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with open_file(path, read_only=True) as connection:
             return not _missing_bytes(connection, path)
     except duckdb.Error as error:
         return bool(faults.LOCKED.search(f"{error}"))

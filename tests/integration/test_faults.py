@@ -391,8 +391,9 @@ WHAT_TO_DO = (
 def test_a_damaged_database_says_what_to_do(home: Home, damage: str) -> None:
     harmed = DAMAGES[damage](working(home).read_bytes())
     working(home).write_bytes(harmed)
-    with pytest.raises(DamagedWarehouseError, match=WHAT_TO_DO), connect(load_settings()):
+    with pytest.raises(DamagedWarehouseError, match=WHAT_TO_DO) as caught, connect(load_settings()):
         pass
+    assert "download" not in f"{caught.value}", "the engine fetches nothing, whatever the file asks for"
     assert working(home).read_bytes() == harmed, "what is damaged is evidence, and is left as it is"
 
 
