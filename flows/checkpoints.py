@@ -267,7 +267,8 @@ def _name(expectation: dict[str, Any]) -> str:
 
 def _observed(suite: dict[str, Any], result: dict[str, Any]) -> str:
     if "observed_value" in result:
-        return f"{result['observed_value']} rows"
+        count = result["observed_value"]
+        return f"{count} {'row' if count == 1 else 'rows'}"
     judges = suite["meta"]["judges"]
     what = judges if judges in ("batches", "sources") else "rows"
     return f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} {what} fail"

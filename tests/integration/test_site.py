@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 from flows import history
 from flows.decisions import release_batches
-from flows.domain import RunStatus, RunSummary
+from flows.domain import VALIDATION_CODES, RunStatus, RunSummary
 from flows.settings import Settings, load_settings
 from flows.site import build, figures, look
 from flows.site.serve import HEADERS, application
@@ -171,6 +171,16 @@ def test_the_charts_are_those_of_the_published_copy(site: Home) -> None:
     assert by_code["invalid timestamp"] == [0, expected, None]
     steps = {s["name"]: s["values"] for s in drawn["steps"]["series"]}
     assert {"discover", "load", "gate raw", "build gold"} <= steps.keys()
+
+
+def test_series_of_one_chart_have_colours_of_their_own() -> None:
+    styles = (look.ASSETS / "site.css").read_text()
+    (count,) = re.findall(r"SERIES_COLOURS = (\d+);", (look.ASSETS / "charts.js").read_text())
+    light, dark = styles.rsplit("prefers-color-scheme: dark", 1)
+    for scheme in (light, dark):
+        colours = dict(re.findall(r"--series-(\d+): (#[0-9a-f]{6});", scheme))
+        assert set(colours) == {str(n) for n in range(1, int(count) + 1)}
+        assert len(set(colours.values())) == int(count) >= len(VALIDATION_CODES)
 
 
 def test_every_link_leads_to_a_file(site: Home) -> None:

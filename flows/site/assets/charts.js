@@ -1,7 +1,7 @@
 // Draws every chart of a page from the figures that stand beside it, in the colours of the page.
 "use strict";
 
-const SERIES_COLOURS = 12;
+const SERIES_COLOURS = 14;
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
