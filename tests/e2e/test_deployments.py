@@ -39,9 +39,9 @@ DEPLOYMENTS = (
     "podcast-prune/prune",
     "podcast-backup/backup",
 )
-START_SECONDS = 150
-RUN_SECONDS = 120
-STOP_SECONDS = 60
+START_SECONDS = 300
+RUN_SECONDS = 300
+STOP_SECONDS = 120
 
 
 @dataclass(frozen=True)
