@@ -129,6 +129,19 @@ def by_ids(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) -> l
     )
 
 
+def out_of_force_with_lines(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]:
+    """The attempts that are over since before that time (UTC), and whose raw lines are still there."""
+    return _select(
+        connection,
+        """
+        status in (select unnest(?::varchar[])) and not pending and updated_at < ?
+        and row_count > 0 and raw_pruned_at is null
+        order by load_at, filename, attempt
+        """,
+        [list(OUT_OF_FORCE), before],
+    )
+
+
 def find(connection: duckdb.DuckDBPyConnection, name: str) -> Batch:
     """The batch that a person names by its id, by a unique beginning of it, or by its file (latest attempt).
 

@@ -61,16 +61,15 @@ def _before(now: datetime, days: int | None) -> datetime:
 
 
 def _raw(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]:
-    closed = ledger.by_status(connection, *ledger.OUT_OF_FORCE)
-    return [b for b in closed if b.row_count and not b.pending and not b.raw_pruned_at and b.updated_at < before]
+    return ledger.out_of_force_with_lines(connection, before)
 
 
 def _evidence(settings: Settings, connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]:
     """The batches that are no longer in quarantine, and whose evidence is there."""
-    closed = ledger.by_status(connection, *ledger.OUT_OF_FORCE, *ledger.CURRENT)
-    return [
-        b for b in closed if not b.pending and b.updated_at < before and (settings.quarantine_dir / b.batch_id).is_dir()
-    ]
+    there = [path.name for path in settings.quarantine_dir.glob("*") if path.is_dir()]
+    closed = {*ledger.OUT_OF_FORCE, *ledger.CURRENT}
+    batches = ledger.by_ids(connection, there)
+    return [b for b in batches if b.status in closed and not b.pending and b.updated_at < before]
 
 
 def _results(connection: duckdb.DuckDBPyConnection, before: datetime) -> int:
