@@ -30,6 +30,8 @@ GATE_TITLES = {
 }
 SHOWN = 50
 """Entries of a list that are shown."""
+CHANGES_SHOWN = 1000
+"""Batches that are shown of those whose verdict changed."""
 CHOICES = (
     ("look at the evidence", "podcast quarantine show {id}"),
     ("publish it as it is", 'podcast quarantine release {id} --reason "..."'),
@@ -169,10 +171,16 @@ def changes_markdown(summary: RunSummary) -> str:
     if summary.changes:
         rows = (
             (code(c.filename), code(c.batch_id), escape(c.before), escape(c.after), *_row_changes(c))
-            for c in summary.changes
+            for c in summary.changes[:CHANGES_SHOWN]
         )
-        parts.append(markdown_table(CHANGES_HEADER, rows))
+        parts += [markdown_table(CHANGES_HEADER, rows), more_changes(summary)]
     return "\n".join(parts)
+
+
+def more_changes(summary: RunSummary) -> str:
+    """How many changes are not shown, and where they are; empty where all are shown."""
+    more = len(summary.changes) - CHANGES_SHOWN
+    return f"... and {more:,} more; all are in ops.revalidations" if more > 0 else ""
 
 
 CHANGES_HEADER = ("File", "Batch", "Before", "Now", "Rows changed", "Invalid before", "Invalid now")
@@ -196,7 +204,7 @@ def _row_changes(change: VerdictChange) -> tuple[str, str, str]:
 
 def change_rows(summary: RunSummary) -> list[tuple[str, ...]]:
     """The same as plain rows, for the terminal."""
-    return [(c.filename, c.before, c.after, *_row_changes(c)) for c in summary.changes]
+    return [(c.filename, c.before, c.after, *_row_changes(c)) for c in summary.changes[:CHANGES_SHOWN]]
 
 
 def summary_markdown(summary: RunSummary) -> str:

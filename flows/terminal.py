@@ -102,6 +102,8 @@ def show_changes(summary: RunSummary) -> None:
     if summary.changes:
         header = ("file", "before", "now", "rows changed", "invalid before", "invalid now")
         console.print(table("", header, reports.change_rows(summary)))
+    if more := reports.more_changes(summary):
+        console.print(Text(more))
 
 
 def show_where_to_look(settings: Settings) -> None:

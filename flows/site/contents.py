@@ -84,7 +84,8 @@ def run(settings: Settings, connection: duckdb.DuckDBPyConnection, summary: RunS
         kinds=figures.KINDS,
         held_back=held_back,
         notes=_notes(summary),
-        changes=summary.changes,
+        changes=summary.changes[: reports.CHANGES_SHOWN],
+        more_changes=reports.more_changes(summary),
         gates=_gates(connection, summary.run_id),
         docs=_docs(settings, summary.run_id),
         steps=read_dicts(

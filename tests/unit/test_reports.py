@@ -26,6 +26,7 @@ from flows.domain import (
     RunSummary,
     Severity,
     Verdict,
+    VerdictChange,
 )
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -319,6 +320,17 @@ def summary_with(text: str) -> str:
 )
 def test_a_run_opens_with_its_outcome(changes: dict[str, Any], line: str) -> None:
     assert first_line(reports.summary_markdown(replace(SUMMARY, **changes))) == line
+
+
+@pytest.mark.parametrize("more", [0, 1, 2000])
+def test_of_very_many_changed_verdicts_the_first_are_shown(more: int) -> None:
+    count = reports.CHANGES_SHOWN + more
+    changes = tuple(VerdictChange(f"b{n}", f"{n}.json", "published", "quarantined", 1, 2, 3) for n in range(count))
+    summary = replace(SUMMARY, rejudged_batches=count, changes=changes)
+    markdown = reports.changes_markdown(summary)
+    assert f"{count:,} verdicts and {3 * count:,} rows changed" in first_line(markdown)
+    assert len(re.findall(r"\d\.json", markdown)) == len(reports.change_rows(summary)) == reports.CHANGES_SHOWN
+    assert (f"... and {more:,} more; all are in ops.revalidations" in markdown) == bool(more)
 
 
 def test_the_lines_of_a_run_add_up() -> None:
