@@ -81,6 +81,7 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
 
 def judge_again(run: Run, *, only_outdated: bool) -> None:
     """Open batches for the gates, with the row rules as they are now to compare with."""
+    tasks.build_reference(run.settings)
     for layer in (Layer.RAW, Layer.BRONZE):
         tasks.build_layer(run.settings, layer)
     tasks.open_batches_again(run.settings, run.run_id, only_outdated=only_outdated)
@@ -108,6 +109,7 @@ def pass_gates(run: Run) -> list[Verdict]:
     That is an earlier attempt at a file whose later one was held back, where both are to be judged again.
     """
     verdicts: dict[Gate, Verdict] = {}
+    tasks.build_reference(run.settings, full_refresh=run.full_refresh)
     step = 0
     while step < len(STEPS):
         layer, gate = STEPS[step]

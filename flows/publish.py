@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, history, ledger, progress
+from flows import files, history, ledger, progress, versions
 from flows.domain import RunSummary
 from flows.errors import PublishError
 from flows.warehouse import transaction
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TABLES = (
     "silver.users",
     "silver.episodes",
+    "silver.users_history",
+    "silver.episodes_history",
     "silver.cleansed_events",
     "gold.fact_user_interactions",
     "gold.dim_users",
@@ -108,6 +110,7 @@ def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
         """
     )
     history.close_revalidation(connection, catalog, now=finished_at)
+    versions.settle(connection)
     connection.execute("delete from ops.runs where run_id = ?", [run_id])
     connection.execute("insert into ops.runs by name select * from published.ops.runs where run_id = ?", [run_id])
 
@@ -133,6 +136,8 @@ def _settle(
         ledger.count_invalid(connection, catalog, batch_ids)
         ledger.settle(connection, catalog, batch_ids, rules_version=settings.rules_version(), now=summary.finished_at)
         history.close_revalidation(connection, catalog, now=summary.finished_at)
+        if catalog != "published":
+            versions.settle(connection)
         history.record_run(connection, summary, catalog=catalog, inputs_hash=settings.inputs_hash())
 
 

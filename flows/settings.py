@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flows import files
 from flows.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -248,20 +249,28 @@ class Settings(BaseSettings):
         When it differs from the last passed run's, a run has something to do even without a new file.
         """
         seeds = [self.seeds / name for name in REFERENCE_FILES]
-        return _hash(self.dbt_vars(), [*seeds, *_files(DBT_PROJECT / "models"), *_files(DBT_PROJECT / "macros")])
+        folders = ("models", "snapshots", "macros")
+        return _hash(self.dbt_vars(), [*seeds, *(path for name in folders for path in _files(DBT_PROJECT / name))])
+
+    def reference_hash(self) -> str:
+        """Hash of the reference data and of what makes silver of it."""
+        seeds = [self.seeds / name for name in REFERENCE_FILES]
+        macros = [DBT_PROJECT / "macros" / "engine" / "reference.sql"]
+        models = [*_files(DBT_PROJECT / "models" / "reference"), *_files(DBT_PROJECT / "snapshots")]
+        return _hash({}, [*seeds, *macros, *models])
 
     def rules_version(self) -> str:
         """Hash of what a verdict depends on besides the batch and the reference data: row rules, thresholds, suites."""
         about_rows = ("min_event_timestamp", "future_tolerance_minutes", "max_duration_seconds")
         rules = {name: value for name, value in self.dbt_vars().items() if name in about_rows}
-        files = [*_files(DBT_PROJECT / "models" / "bronze"), *_files(DBT_PROJECT / "macros"), *_files(EXPECTATIONS)]
-        return _hash(rules | self.thresholds(), files)
+        judging = (DBT_PROJECT / "models" / "bronze", DBT_PROJECT / "macros", EXPECTATIONS)
+        return _hash(rules | self.thresholds(), [path for folder in judging for path in _files(folder)])
 
     def documentation_hash(self) -> str:
         """Hash of what the documentation of the models depends on; of the reference data its columns only."""
         columns = {name: _first_line(self.seeds / name) for name in REFERENCE_FILES}
-        files = [path for path in _files(DBT_PROJECT) if path.suffix in (".sql", ".yml", ".md")]
-        return _hash(self.dbt_vars() | columns, files)
+        documented = [path for path in _files(DBT_PROJECT) if path.suffix in (".sql", ".yml", ".md")]
+        return _hash(self.dbt_vars() | columns, documented)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -273,11 +282,11 @@ def _first_line(path: Path) -> bytes:
         return file.readline().strip()
 
 
-def _hash(values: dict[str, Any], files: list[Path]) -> str:
+def _hash(values: dict[str, Any], paths: list[Path]) -> str:
     """Sixteen hexadecimal digits of named values and of files, their names included."""
     digest = hashlib.sha256(repr(sorted(values.items())).encode())
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in paths:
+        digest.update(path.name.encode() + b"\0" + files.sha256(path).encode() + b"\0")
     return digest.hexdigest()[:16]
 
 

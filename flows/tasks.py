@@ -28,6 +28,7 @@ from flows import (
     progress,
     quarantine,
     transform,
+    versions,
 )
 from flows import publish as publishing
 from flows.checkpoints import NONE_FAILS
@@ -149,6 +150,22 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
         loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
         quarantine.write_evidence_of_unreadable(settings, connection)
     return loaded
+
+
+@task(name="build reference", **ONCE)
+def build_reference(settings: Settings, *, full_refresh: bool = False) -> None:
+    """dbt, the reference data, where it is not what the tables were made of.
+
+    Its version is entered before and marked after, so that a run which ends between is gone on with by the next.
+    """
+    content = settings.reference_hash()
+    with connect(settings) as connection:
+        if versions.is_current(connection, content) and not full_refresh:
+            return
+        versions.enter(connection, content)
+        names = transform.build_reference(settings)
+        versions.mark_built(connection)
+    progress.report("build reference", f"{len(names)} models")
 
 
 @task(name="build layer", task_run_name="build {layer}", **ONCE)

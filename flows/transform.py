@@ -16,7 +16,21 @@ from flows.settings import DBT_PROJECT, REFERENCE_FILES, Settings
 
 
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[str, ...]:
-    """Build the models (and for the first layer the seeds) with the layer's tag; returns their names.
+    """Build the models with the layer's tag; returns their names. Raises `TransformError`."""
+    return _build(settings, layer, f"the {layer} layer", full_refresh=full_refresh)
+
+
+def build_reference(settings: Settings) -> tuple[str, ...]:
+    """Build seeds, tables and histories of the reference data; returns their names. Raises `TransformError`.
+
+    Always as a full refresh, which makes the seeds anew: their columns may have come to stand in another order. It
+    drops no history.
+    """
+    return _build(settings, "reference", "the reference data", full_refresh=True)
+
+
+def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tuple[str, ...]:
+    """Everything with the tag.
 
     In this process, where the models see the working database through the connection that is open anyway.
     Raises `TransformError` naming each model that failed, and why.
@@ -25,7 +39,7 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
     from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 
     arguments = [
-        "build", "--select", f"tag:{layer}",
+        "build", "--select", f"tag:{tag}",
         "--exclude-resource-type", "test", "unit_test",
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
         "--quiet",
@@ -43,10 +57,10 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
         try:
             result = runner.invoke(arguments + (["--full-refresh"] if full_refresh else []))
         except ValueError as error:
-            raise TransformError(f"dbt could not build the {layer} layer: {error}") from error
+            raise TransformError(f"dbt could not build {what}: {error}") from error
         finally:
             close_connections()
-    return _names_of_built(layer, result)
+    return _names_of_built(what, result)
 
 
 def generate_docs(settings: Settings) -> Path:
@@ -129,10 +143,10 @@ def _stage_reference_data(settings: Settings) -> Path:
     return staged
 
 
-def _names_of_built(layer: Layer, result: Any) -> tuple[str, ...]:  # noqa: ANN401 - dbt's own type
+def _names_of_built(what: str, result: Any) -> tuple[str, ...]:  # noqa: ANN401 - dbt's own type
     nodes = list(result.result or ())
     failed = [f"{n.node.name}: {n.message}" for n in nodes if str(n.status) not in ("success", "pass")]
     if failed or not nodes or not result.success:
         problems = "\n".join(failed) or str(result.exception or "no model has the tag")
-        raise TransformError(f"dbt could not build the {layer} layer; nothing was published.\n{problems}")
+        raise TransformError(f"dbt could not build {what}; nothing was published.\n{problems}")
     return tuple(n.node.name for n in nodes)

@@ -59,6 +59,9 @@ create table if not exists ops.revalidations (
     status_before varchar, reason_before varchar, status_after varchar, reason_after varchar,
     invalid_before bigint, invalid_after bigint, rows_changed bigint, judged_at timestamp
 );
+create table if not exists ops.reference_versions (
+    content_hash varchar, seen_at timestamp, is_built boolean, pending boolean
+);
 -- for warehouses that were made before these columns were
 alter table ops.batches add column if not exists rules_version varchar;
 alter table ops.batches add column if not exists missing_since timestamp;

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from flows import landing, ledger, loading, publish, warehouse
+from flows import landing, ledger, loading, publish, versions, warehouse
 from flows.domain import VALIDATION_CODES, Arrival, Gate
 from flows.settings import DBT_PROJECT, PROJECT_ROOT, Settings
 
@@ -79,6 +79,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         files = landing.find_files(settings.landing_dir, known={}, settle_seconds=0).files
         loading.load_files(connection, [Arrival(file, attempt=1) for file in files], run_id="run")
         ledger.quarantine(connection, Gate.VALIDATED, {HELD_BACK: ("invalid_share", "Too many.")}, rules_version="v1")
+        versions.enter(connection, settings.reference_hash())
     project = Project(settings.home)
     project.dbt("build", "--exclude-resource-type", "test", "unit_test")
     return project
@@ -170,9 +171,9 @@ def test_every_model_with_logic_has_unit_tests(manifest: dict[str, Any]) -> None
 
 
 def relations(manifest: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Models, seeds and sources by schema and table."""
+    """Models, seeds, snapshots and sources by schema and table."""
     nodes = [*manifest["nodes"].values(), *manifest["sources"].values()]
-    kinds = {"model", "seed", "source"}
+    kinds = {"model", "seed", "snapshot", "source"}
     return {
         (node["schema"], node.get("alias") or node["identifier"]): node
         for node in nodes

@@ -18,6 +18,13 @@
     {{ _insert_new_rows(arg_dict) }}
 {%- endmacro %}
 
+{#- Rows of versions of the reference data that are published leave; the model gives those of the newest. -#}
+{% macro get_incremental_replace_published_versions_sql(arg_dict) -%}
+    delete from {{ arg_dict["target_relation"] }}
+    where seen_at not in (select seen_at from {{ source("ops", "reference_versions") }} where pending);
+    {{ _insert_new_rows(arg_dict) }}
+{%- endmacro %}
+
 {% macro _insert_new_rows(arg_dict) -%}
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
     insert into {{ arg_dict["target_relation"] }} ({{ columns }})

@@ -11,13 +11,13 @@ classified_events as (
 
 users as (
 
-    select * from {{ ref("users") }}
+    select * from {{ ref("silver_users") }}
 
 ),
 
 episodes as (
 
-    select * from {{ ref("episodes") }}
+    select * from {{ ref("silver_episodes") }}
 
 ),
 

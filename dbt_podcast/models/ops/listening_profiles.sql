@@ -58,7 +58,7 @@ overlong as (
                 + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
         ) as overlong_listens
     from listens
-    inner join {{ ref("episodes") }} as episodes
+    inner join {{ ref("silver_episodes") }} as episodes
         on listens.episode_id = episodes.episode_id
     where episodes.duration_seconds > 0
     group by listens.batch_id

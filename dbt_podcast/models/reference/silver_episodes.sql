@@ -1,11 +1,12 @@
 -- grain: one episode of the reference data
 {{ config(alias="episodes") }}
+-- depends_on: {{ ref("reference_changes") }}
 
 with
 
 episodes as (
 
-    select * from {{ ref("episodes") }}
+    select * from {{ reference_rows("episodes") }}
 
 )
 

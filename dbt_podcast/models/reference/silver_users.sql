@@ -1,11 +1,12 @@
 -- grain: one user of the reference data
 {{ config(alias="users") }}
+-- depends_on: {{ ref("reference_changes") }}
 
 with
 
 users as (
 
-    select * from {{ ref("users") }}
+    select * from {{ reference_rows("users") }}
 
 )
 
