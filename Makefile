@@ -55,8 +55,9 @@ bench-reporting: setup ## what the report of a run costs after 10, 100 and 1,000
 kill: $(VENV)/dev.stamp ## kill the pipeline KILLS=1000 times (SEED=1) and count what is lost; about 6 seconds each
 	@$(BIN)/python tests/kills/harness.py --kills $(KILLS) --seed $(SEED)
 
-lint: $(VENV)/dev.stamp ## ruff, mypy and the import rules
+lint: $(VENV)/dev.stamp ## ruff, mypy, the import rules and sqlfluff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_podcast
 
 lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	@for name in run dev; do \

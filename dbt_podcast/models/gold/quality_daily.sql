@@ -49,13 +49,13 @@ by_batch as (
         {%- for state in states %}
         count(*) filter (where settled.settled_status = '{{ state }}') as {{ state }}_batches,
         {%- endfor %}
+        {%- for code in validation_codes() %}
+        sum(batch_profiles.{{ code }}) filter (where settled.is_accepted) as {{ code }},
+        {%- endfor %}
         sum(settled.row_count) as received,
         sum(settled.row_count) filter (where not settled.is_accepted) as held_back,
         sum(batch_profiles.malformed) filter (where settled.is_accepted) as malformed,
         sum(batch_profiles.invalid - batch_profiles.malformed) filter (where settled.is_accepted) as invalid
-        {%- for code in validation_codes() %},
-        sum(batch_profiles.{{ code }}) filter (where settled.is_accepted) as {{ code }}
-        {%- endfor %}
     from settled
     left join batch_profiles
         on settled.batch_id = batch_profiles.batch_id

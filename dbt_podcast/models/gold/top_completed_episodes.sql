@@ -42,7 +42,7 @@ ranked as (
 
     select
         *,
-        row_number() over (order by completion_count desc, episode_id) as place
+        row_number() over (order by completion_count desc, episode_id asc) as place
     from completions
 
 )

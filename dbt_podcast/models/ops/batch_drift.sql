@@ -57,18 +57,18 @@ judged as (
 
 steps_back as (
 
-    select step
-    from (values {% for step in range(1, compared_batches + 1) %}({{ step }}){{ ", " if not loop.last }}{% endfor %}) as steps (step)
+    select steps.step
+    from (values ({{ range(1, compared_batches + 1) | join("), (") }})) as steps (step)
 
 ),
 
 earlier as (
 
     select
-        judged.batch_id,
         {%- for measure in measures %}
-        accepted_profiles.{{ measure }}{{ "," if not loop.last }}
+        accepted_profiles.{{ measure }},
         {%- endfor %}
+        judged.batch_id
     from judged
     cross join steps_back
     inner join accepted_profiles
@@ -80,10 +80,10 @@ usual as (
 
     select
         batch_id,
-        count(*) as earlier_batches,
         {%- for measure in measures %}
-        case when count({{ measure }}) >= {{ needed_batches }} then {{ median(measure) }} end as {{ measure }}{{ "," if not loop.last }}
+        case when count({{ measure }}) >= {{ needed_batches }} then {{ median(measure) }} end as {{ measure }},
         {%- endfor %}
+        count(*) as earlier_batches
     from earlier
     group by batch_id
 
@@ -93,10 +93,10 @@ usual as (
 deviations as (
 
     select
-        earlier.batch_id,
         {%- for measure in measures %}
-        {{ median("abs(earlier." ~ measure ~ " - usual." ~ measure ~ ")") }} as {{ measure }}{{ "," if not loop.last }}
+        {{ median("abs(earlier." ~ measure ~ " - usual." ~ measure ~ ")") }} as {{ measure }},
         {%- endfor %}
+        earlier.batch_id
     from earlier
     inner join usual
         on earlier.batch_id = usual.batch_id
@@ -127,9 +127,14 @@ scored as (
         judged.most_seconds_in_a_day / 3600 as most_hours_in_a_day,
         {{ count_score("judged.lines", "usual.lines", "deviations.lines") }} as volume_score,
         {%- for kind in kinds %}
-        {{ share_score("judged." ~ kind ~ "_share", "usual." ~ kind ~ "_share", "deviations." ~ kind ~ "_share", "judged.valid") }} as {{ kind }}_score,
+        {%- set share = kind ~ "_share" %}
+        {{ share_score(
+            "judged." ~ share, "usual." ~ share, "deviations." ~ share, "judged.valid"
+        ) }} as {{ kind }}_score,
         {%- endfor %}
-        {{ share_score("judged.unplayed_share", "usual.unplayed_share", "deviations.unplayed_share", "judged.completes") }} as unplayed_score
+        {{ share_score(
+            "judged.unplayed_share", "usual.unplayed_share", "deviations.unplayed_share", "judged.completes"
+        ) }} as unplayed_score
     from judged
     left join usual
         on judged.batch_id = usual.batch_id
@@ -142,7 +147,7 @@ compared as (
 
     select
         *,
-        greatest({% for kind in kinds %}{{ kind }}_score{{ ", " if not loop.last }}{% endfor %}) as event_type_score
+        greatest({{ kinds | join("_score, ") }}_score) as event_type_score
     from scored
 
 )

@@ -28,22 +28,27 @@ listening_profiles as (
 
 ),
 
+numbered_keys as (
+
+    select
+        first_batch_id as batch_id,
+        key,
+        row_number() over (partition by first_batch_id order by key) as number
+    from {{ ref("event_keys") }}
+    where first_batch_id in (select batch_id from pending_batches)
+
+),
+
 -- of the keys that this run's batches were the first to have, all counted and five named; names can hold anything
 new_keys as (
 
     select
-        first_batch_id as batch_id,
+        batch_id,
         count(*) as new_keys,
         {{ joined_texts("case when number <= 5 then '\"' || left(key, 30) || '\"' end", "key") }}
         || case when count(*) > 5 then ' and ' || cast(count(*) - 5 as varchar) || ' more' else '' end as new_key_names
-    from (
-        select
-            *,
-            row_number() over (partition by first_batch_id order by key) as number
-        from {{ ref("event_keys") }}
-        where first_batch_id in (select batch_id from pending_batches)
-    ) as numbered
-    group by first_batch_id
+    from numbered_keys
+    group by batch_id
 
 ),
 

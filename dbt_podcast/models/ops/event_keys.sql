@@ -51,7 +51,7 @@ named as (
 ranked as (
 
     select
-        named.*,
+        *,
         row_number() over (partition by key order by load_at, filename) as first_first
     from named
     {% if is_incremental() %}

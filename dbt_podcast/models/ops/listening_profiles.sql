@@ -55,7 +55,7 @@ overlong as (
         count(*) as listens_of_known_length,
         count(*) filter (
             where listens.whole_duration > episodes.duration_seconds
-                + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
+            + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
         ) as overlong_listens
     from listens
     inner join {{ ref("silver_episodes") }} as episodes

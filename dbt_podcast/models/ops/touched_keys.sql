@@ -3,7 +3,8 @@
 -- depends_on: {{ ref("pending_batches") }}
 
 {# What silver holds of the batches from earlier runs: the rules that gave these keys may have changed since. #}
-{% set held = none if flags.FULL_REFRESH else load_relation(api.Relation.create(database=target.database, schema="silver", identifier="cleansed_events")) %}
+{% set events = api.Relation.create(database=target.database, schema="silver", identifier="cleansed_events") %}
+{% set held = none if flags.FULL_REFRESH else load_relation(events) %}
 
 with
 
@@ -15,7 +16,9 @@ pending_rows as (
 
 select distinct
     key_hash,
-    {{ hash_text(interaction_key(trim_unicode("user_id"), trim_unicode("episode_id"), "event_kind", "event_at")) }} as interaction_id,
+    {{ hash_text(interaction_key(
+        trim_unicode("user_id"), trim_unicode("episode_id"), "event_kind", "event_at"
+    )) }} as interaction_id,
     {{ trim_unicode("user_id") }} as user_id,
     {{ trim_unicode("episode_id") }} as episode_id,
     event_at

@@ -1,6 +1,12 @@
 -- grain: one batch attempt that this run works on
 {{ config(materialized="table", tags=["bronze"]) }}
 
+{% set counts = (
+    ["lines", "malformed", "invalid", "valid"]
+    + validation_codes()
+    + ["distinct_keys", "unknown_users", "unknown_episodes", "unknown_rows", "rows_with_further_keys"]
+) %}
+
 with
 
 pending_batches as (
@@ -69,7 +75,7 @@ counted as (
 select
     pending_batches.batch_id,
     pending_batches.is_judged,
-    {%- for count in ["lines", "malformed", "invalid", "valid"] + validation_codes() + ["distinct_keys", "unknown_users", "unknown_episodes", "unknown_rows", "rows_with_further_keys"] %}
+    {%- for count in counts %}
     coalesce(counted.{{ count }}, 0) as {{ count }},
     {%- endfor %}
     pending_batches.row_count as ledger_lines,

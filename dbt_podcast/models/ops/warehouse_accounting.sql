@@ -9,7 +9,11 @@ lines as (
     select
         coalesce(sum(batches.row_count), 0) as lines,
         coalesce(sum(batch_profiles.malformed) filter (where accepted_batches.batch_id is not null), 0) as malformed,
-        coalesce(sum(batch_profiles.invalid - batch_profiles.malformed) filter (where accepted_batches.batch_id is not null), 0) as invalid,
+        coalesce(
+            sum(batch_profiles.invalid - batch_profiles.malformed)
+            filter (where accepted_batches.batch_id is not null),
+            0
+        ) as invalid,
         coalesce(sum(batch_profiles.valid) filter (where accepted_batches.batch_id is not null), 0) as valid,
         coalesce(sum(batches.row_count) filter (where accepted_batches.batch_id is null), 0) as held_back
     from {{ source("ops", "batches") }} as batches
@@ -47,7 +51,7 @@ days as (
         coalesce(sum(held_back), 0) as held_back,
         count(*) filter (
             where received <> malformed + invalid + duplicates + facts + held_back
-                or least(malformed, invalid, duplicates, facts, held_back) < 0
+            or least(malformed, invalid, duplicates, facts, held_back) < 0
         ) as days_that_do_not_add_up
     from {{ ref("quality_daily") }}
 

@@ -15,15 +15,26 @@ validated_events as (
 
 ),
 
+{% if is_incremental() %}
+touched_times as (
+
+    select distinct
+        key_hash,
+        event_at
+    from {{ ref("touched_keys") }}
+
+),
+{% endif %}
+
 -- every accepted row that claims a key which this run touches, whichever run brought it
 claims as (
 
     select validated_events.*
     from validated_events
     {% if is_incremental() %}
-    inner join (select distinct key_hash, event_at from {{ ref("touched_keys") }}) as touched_keys
-        on validated_events.key_hash = touched_keys.key_hash
-        and validated_events.event_at = touched_keys.event_at
+    inner join touched_times
+        on validated_events.key_hash = touched_times.key_hash
+        and validated_events.event_at = touched_times.event_at
     {% endif %}
 
 ),
@@ -31,7 +42,9 @@ claims as (
 cleansed as (
 
     select
-        {{ hash_text(interaction_key(trim_unicode("user_id"), trim_unicode("episode_id"), "event_kind", "event_at")) }} as interaction_id,
+        {{ hash_text(interaction_key(
+            trim_unicode("user_id"), trim_unicode("episode_id"), "event_kind", "event_at"
+        )) }} as interaction_id,
         {{ trim_unicode("user_id") }} as user_id,
         {{ trim_unicode("episode_id") }} as episode_id,
         event_kind as event_type,
