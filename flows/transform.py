@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,32 @@ def generate_docs(settings: Settings) -> Path:
     return folder
 
 
+def compile_model(settings: Settings, model: str, variables: Mapping[str, object]) -> str:
+    """The SQL of a model with these variables; its tables are in the catalog that the working database has.
+
+    No database is opened, so that it can be done while a run writes. The reference data is that of the project,
+    because a run may be at its copy, and no SQL depends on it. dbt takes up its last parse where the variables
+    are the same as then. Raises `TransformError`.
+    """
+    from dbt.cli.main import dbtRunner
+
+    folder = dbt_dir(settings) / "ask"
+    arguments = [
+        "compile", "--select", model, "--indirect-selection", "empty",
+        "--vars", json.dumps(dict(variables), sort_keys=True),
+        "--project-dir", str(DBT_PROJECT),
+        "--profiles-dir", str(DBT_PROJECT),
+        "--target-path", str(folder),
+        "--no-introspect", "--no-populate-cache", "--no-write-json",
+        "--quiet", "--log-level", "none", "--log-level-file", "none",
+    ]  # fmt: skip
+    with _environment(settings, database=folder / settings.warehouse_path.name, seeds=DBT_PROJECT / "seeds"):
+        result = dbtRunner().invoke(arguments)
+    if not result.success or not result.result.results:
+        raise TransformError(f"dbt could not compile the model {model}. {_reasons(result)}")
+    return str(result.result.results[0].node.compiled_code)
+
+
 def dbt_dir(settings: Settings) -> Path:
     """Where dbt keeps what it makes: manifest, compiled models, logs."""
     return settings.home / "dbt"
@@ -109,12 +135,12 @@ def close_connections() -> None:
 
 
 @contextmanager
-def _environment(settings: Settings) -> Iterator[None]:
+def _environment(settings: Settings, *, database: Path | None = None, seeds: Path | None = None) -> Iterator[None]:
     """The variables that `profiles.yml` and `dbt_project.yml` read."""
     ours = {
         "DBT_PODCAST_TARGET": settings.engine,
-        "DBT_PODCAST_DATABASE": str(settings.warehouse_path),
-        "DBT_PODCAST_SEEDS": str(_stage_reference_data(settings)),
+        "DBT_PODCAST_DATABASE": str(database or settings.warehouse_path),
+        "DBT_PODCAST_SEEDS": str(seeds or _stage_reference_data(settings)),
         "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
         "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
     }
@@ -141,6 +167,12 @@ def _stage_reference_data(settings: Settings) -> Path:
     for name in REFERENCE_FILES:
         shutil.copyfile(settings.seeds / name, staged / name)
     return staged
+
+
+def _reasons(result: Any) -> str:  # noqa: ANN401 - dbt's own type
+    """Why an invocation failed, as far as it says so."""
+    messages = [str(node.message) for node in getattr(result.result, "results", ()) if node.message]
+    return "\n".join(messages) or str(result.exception or "There is no such model.")
 
 
 def _names_of_built(what: str, result: Any) -> tuple[str, ...]:  # noqa: ANN401 - dbt's own type
