@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.errors import PipelineError, SettingsError
+from flows.questions import QUESTIONS, Asked, Question, answer
 from flows.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -254,6 +255,71 @@ def _reading(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         with connection:
             yield connection
         return
+
+
+# Asking
+
+DAYS = click.IntRange(1, 10**5)
+ASKING = {
+    "end": click.Option(
+        ["--end"],
+        type=click.DateTime(["%Y-%m-%d"]),
+        metavar="DATE",
+        help="Day (UTC) at which the window ends, itself excluded.  "
+        "[default: PODCAST_ANALYSIS_END_DATE, or the day after the newest event]",
+    ),
+    "days": click.Option(["--days"], type=DAYS, help="Days of the window.  [default: PODCAST_WINDOW_DAYS]"),
+    "episode": click.Option(["--episode"], metavar="ID", help="Only this episode."),
+    "user": click.Option(["--user"], metavar="ID", help="Only this user, by the id as the events have it."),
+    "limit": click.Option(
+        ["--limit"], type=click.IntRange(min=1), default=100, show_default=True, help="Most rows to show."
+    ),
+    "json": click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object, and nothing else."),
+}
+
+
+@cli.group()
+def ask() -> None:
+    """Questions to what is published, answered at any time, in the middle of a run too.
+
+    A window includes its first day and excludes its end. User ids are masked, with --json too, unless
+    PODCAST_SHOW_USER_IDS is set.
+    """
+
+
+def _asking(question: Question) -> click.Command:
+    """The command of a question."""
+
+    def callback(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 - the options of the question
+        _answer(question, given, as_json=as_json)
+
+    options: list[click.Parameter] = [ASKING[name] for name in (*question.options, "json")]
+    return click.Command(question.name, callback=callback, params=options, help=_about(question))
+
+
+def _about(question: Question) -> str:
+    """What a question is about, and what is to be known of its options."""
+    notes = [question.text]
+    if "end" in question.options and not question.is_recomputed:
+        notes.append("Without --end and --days: of all days.")
+    if "user" in question.options:
+        notes.append("User ids are masked, with --json too, unless PODCAST_SHOW_USER_IDS is set.")
+    return " ".join(notes)
+
+
+def _answer(question: Question, given: dict[str, Any], *, as_json: bool) -> None:
+    given = {name: value.date() if name == "end" and value else value for name, value in given.items()}
+    answered = answer(load_settings(), question, Asked(**given))
+    if as_json:
+        click.echo(json.dumps(answered.document(), default=lambda value: value.isoformat()))
+    else:
+        from flows.terminal import show_answer
+
+        show_answer(answered)
+
+
+for _question in QUESTIONS:
+    ask.add_command(_asking(_question))
 
 
 # Quarantine

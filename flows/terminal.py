@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.domain import Batch, RunSummary, Selected
     from flows.evidence import FailingLines
     from flows.manifest import Manifest
+    from flows.questions import Answer
     from flows.restore import Restored
     from flows.settings import Settings
 
@@ -30,6 +31,9 @@ FOLDED = ("file", "found", "shown", "message", "codes")
 
 SHOWN = 5
 """Names of a list that are shown."""
+
+WIDEST = 10_000
+"""Characters of a line that is not cut to the terminal's width."""
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -44,11 +48,22 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
     """A table of plain text; numbers to the right."""
     built = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, name in enumerate(header):
-        is_number = all(isinstance(row[index], int) for row in rows) and bool(rows)
+        is_number = all(isinstance(row[index], int | float | None) for row in rows) and bool(rows)
         built.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name not in FOLDED)
     for row in rows:
-        built.add_row(*(plain(f"{cell:,}" if isinstance(cell, int) else cell) for cell in row))
+        built.add_row(*(plain(_cell(value)) for value in row))
     return built
+
+
+def _cell(value: object) -> object:
+    """A value as a table has it: nothing for null, four digits of a fraction."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
+    return value
 
 
 @contextmanager
@@ -198,6 +213,24 @@ def show_failing_lines(lines: FailingLines) -> None:
         )
     if lines.has_more:
         console.print(plain("... and more, in the evidence"))
+
+
+def show_answer(answer: Answer) -> None:
+    """The rows of an answer, as wide as they are: nothing is cut where the terminal is narrow."""
+    console.print(Text(answer.question.text, style="bold"))
+    if answer.window:
+        console.print(Text(f"Window: {answer.window}", style="dim"))
+    if answer.rows:
+        header = list(answer.rows[0])
+        rows = [tuple(row.values()) for row in answer.rows]
+        Console(highlight=False, width=WIDEST).print(table("", header, rows))
+    else:
+        console.print("There is no row.")
+    if answer.left_out:
+        shown = len(answer.rows)
+        console.print(f"The first {shown:,} of {shown + answer.left_out:,} rows; for more: --limit")
+    if answer.is_masked:
+        console.print("User ids are masked; PODCAST_SHOW_USER_IDS=true shows them")
 
 
 def show_batches(title: str, batches: Sequence[Batch]) -> None:
