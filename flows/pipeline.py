@@ -50,11 +50,17 @@ class Run:
     summary: RunSummary
     full_refresh: bool = False
     is_rehearsal: bool = False
+    gold_is_outdated: bool = False
+    """Whether gold was made by other models or rules of listening than those of now."""
 
     @property
     def run_id(self) -> str:
         """The id of the flow run."""
         return self.summary.run_id
+
+    def refreshes(self, layer: Layer) -> bool:
+        """Whether the layer is recomputed whole, rather than what the run touches only."""
+        return self.full_refresh or (layer is Layer.GOLD and self.gold_is_outdated)
 
 
 @flow(name="podcast-pipeline", description="New listening events through four gates into the star schema.")
@@ -113,7 +119,7 @@ def pass_gates(run: Run) -> list[Verdict]:
     step = 0
     while step < len(STEPS):
         layer, gate = STEPS[step]
-        tasks.build_layer(run.settings, layer, full_refresh=run.full_refresh and gate not in verdicts)
+        tasks.build_layer(run.settings, layer, full_refresh=run.refreshes(layer) and gate not in verdicts)
         verdict, starts_over = pass_gate(run, gate, rebuild=[layer for layer, _ in STEPS[2 : step + 1]])
         verdicts[gate] = verdict = replace(verdict, failing=_failing(verdicts.get(gate)) | verdict.failing)
         tasks.report_gate(run.settings, gate, verdict, is_rehearsal=run.is_rehearsal)
@@ -163,7 +169,8 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
             history.record_crashes(settings, connection)
             if history.last_inputs_hash(connection) != settings.inputs_hash():
                 reference.check(settings.seeds)
-            yield Run(settings, summary, full_refresh)
+            outdated = history.last_gold_version(connection) != settings.gold_version()
+            yield Run(settings, summary, full_refresh, gold_is_outdated=outdated)
             if history.is_recorded(connection, run_id):
                 history.record_steps(connection, run_id, progress.steps())
         except BaseException as error:

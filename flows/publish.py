@@ -26,6 +26,17 @@ TABLES = (
     "gold.fact_user_interactions",
     "gold.dim_users",
     "gold.dim_episodes",
+    "gold.dim_podcasts",
+    "gold.dim_dates",
+    "gold.fact_listens",
+    "gold.episode_daily",
+    "gold.episode_listen_through",
+    "gold.episode_release_curve",
+    "gold.episode_transitions",
+    "gold.country_listen_through",
+    "gold.listener_daily",
+    "gold.listener_episodes",
+    "gold.listener_cohort_retention",
     "gold.top_completed_episodes",
     "gold.listen_through_by_country",
     "gold.multi_episode_listeners_daily",
@@ -138,7 +149,13 @@ def _settle(
         history.close_revalidation(connection, catalog, now=summary.finished_at)
         if catalog != "published":
             versions.settle(connection)
-        history.record_run(connection, summary, catalog=catalog, inputs_hash=settings.inputs_hash())
+        history.record_run(
+            connection,
+            summary,
+            catalog=catalog,
+            inputs_hash=settings.inputs_hash(),
+            gold_version=settings.gold_version(),
+        )
 
 
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:

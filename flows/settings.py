@@ -123,9 +123,16 @@ class Settings(BaseSettings):
     )
     analysis_end_date: date | None = Field(
         None,
-        description="end (exclusive) of the window of `top_completed_episodes`; unset: the day after the newest event",
+        description="end (exclusive) of the window of `top_completed_episodes`, and of what the marts take as seen "
+        "where it is earlier than that of the data; unset: the day after the newest event",
     )
     window_days: int = Field(7, ge=1, le=10**5, description="days of that window")
+    session_gap_minutes: int = Field(
+        30, ge=1, le=1440, description="minutes without activity after which a further event begins a new listen"
+    )
+    valid_listen_seconds: int = Field(
+        60, ge=1, le=86400, description="seconds from which a listen is valid; of a shorter episode 95 %"
+    )
 
     settle_seconds: float = Field(
         2.0,
@@ -225,6 +232,8 @@ class Settings(BaseSettings):
             "max_duration_seconds": self.max_duration_seconds,
             "analysis_end_date": self.analysis_end_date.isoformat() if self.analysis_end_date else None,
             "window_days": self.window_days,
+            "session_gap_minutes": self.session_gap_minutes,
+            "valid_listen_seconds": self.valid_listen_seconds,
         }
 
     def thresholds(self) -> dict[str, float]:
@@ -265,6 +274,15 @@ class Settings(BaseSettings):
         rules = {name: value for name, value in self.dbt_vars().items() if name in about_rows}
         judging = (DBT_PROJECT / "models" / "bronze", DBT_PROJECT / "macros", EXPECTATIONS)
         return _hash(rules | self.thresholds(), [path for folder in judging for path in _files(folder)])
+
+    def gold_version(self) -> str:
+        """Hash of what the rows of gold depend on besides silver: its models, macros and rules of listening.
+
+        Where it differs from the last passed run's, rows that a run does not touch would be as other rules made them.
+        """
+        about_listening = ("session_gap_minutes", "valid_listen_seconds")
+        rules = {name: value for name, value in self.dbt_vars().items() if name in about_listening}
+        return _hash(rules, [*_files(DBT_PROJECT / "models" / "gold"), *_files(DBT_PROJECT / "macros")])
 
     def documentation_hash(self) -> str:
         """Hash of what the documentation of the models depends on; of the reference data its columns only."""

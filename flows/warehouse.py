@@ -67,6 +67,7 @@ alter table ops.batches add column if not exists rules_version varchar;
 alter table ops.batches add column if not exists missing_since timestamp;
 alter table ops.batches add column if not exists raw_pruned_at timestamp;
 alter table ops.runs add column if not exists newest_event_at timestamp;
+alter table ops.runs add column if not exists gold_version varchar;
 alter table ops.validation_results add column if not exists rules_version varchar;
 """
 

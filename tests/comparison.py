@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import marts_oracle
 import oracle
 import pytest
 
@@ -169,6 +170,38 @@ def _assert_silver_and_gold(database: Path, world: oracle.World) -> None:
     _assert_same(
         _rows(database, "select event_date, listener_count from gold.multi_episode_listeners_daily"),
         world.multi_episode_listeners_daily,
+    )
+    assert_marts(database, world)
+
+
+VERSIONS = "select episode_id, duration_seconds, dbt_valid_from from silver.episodes_history"
+
+
+def assert_marts(database: Path, world: oracle.World, rules: marts_oracle.MartRules | None = None) -> None:
+    """Every mart, by the lengths that the history of the episodes has."""
+    versions = [marts_oracle.Version(*row) for row in _rows(database, VERSIONS)]
+    marts = marts_oracle.evaluate_marts(
+        world.facts, world.dim_users, world.dim_episodes, versions, rules or marts_oracle.MartRules()
+    )
+    for table in marts_oracle.ROWS:
+        names = marts_oracle.columns(table)
+        found = _rows(database, f"select {', '.join(names)} from gold.{table}")
+        assert_nearly_same(found, marts_oracle.rows(marts, table), table)
+
+
+def assert_nearly_same(found: Iterable[Sequence[Any]], expected: Iterable[Sequence[Any]], table: str) -> None:
+    """The same rows in any order, numbers with a fraction to nine digits; all else identifies a row."""
+    ours, theirs = (sorted(map(_parted, rows), key=lambda parts: _sort_key(parts[0])) for rows in (found, expected))
+    assert [exact for exact, _ in ours] == [exact for exact, _ in theirs], table
+    for (exact, number), (_, other) in zip(ours, theirs, strict=True):
+        assert number == pytest.approx(other, rel=1e-9), (table, exact)
+
+
+def _parted(row: Sequence[Any]) -> tuple[list[Any], list[float]]:
+    """What is compared as it is, with a mark in place of each float, and the floats."""
+    return (
+        [float if isinstance(value, float) else value for value in row],
+        [value for value in row if isinstance(value, float)],
     )
 
 

@@ -42,7 +42,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class MartRules:
-    """The settings; without `end_date` the day after the newest fact ends what has been seen."""
+    """The settings; `end_date` counts where it is before the day after the newest fact."""
 
     session_gap_minutes: int = 30
     valid_listen_seconds: int = 60
@@ -637,11 +637,11 @@ def _through_country(key: tuple[str, bool], rates: list[Fraction], fractions: li
 
 
 def _end_date(facts: Iterable[Fact], rules: MartRules) -> date | None:
-    """The end of what has been seen; None where nothing has been."""
-    if rules.end_date is not None:
-        return rules.end_date
+    """The end of what has been seen, or an earlier one that the settings give; None where nothing has been."""
     newest = max((fact.event_date for fact in facts), default=None)
-    return None if newest is None else newest + DAY
+    if newest is None:
+        return None
+    return min(newest + DAY, rules.end_date or date.max)
 
 
 def _episode_release_curve(

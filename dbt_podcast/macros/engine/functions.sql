@@ -102,6 +102,51 @@
 {%- endmacro %}
 
 
+{% macro add_seconds(timestamp, seconds) -%}
+    {{ return(adapter.dispatch("add_seconds", "podcast")(timestamp, seconds)) }}
+{%- endmacro %}
+
+{% macro duckdb__add_seconds(timestamp, seconds) -%}
+    ({{ timestamp }} + to_seconds({{ seconds }}))
+{%- endmacro %}
+
+
+{#- The Monday of the week of a date. -#}
+{% macro week_start(date) -%}
+    {{ return(adapter.dispatch("week_start", "podcast")(date)) }}
+{%- endmacro %}
+
+{% macro duckdb__week_start(date) -%}
+    cast(date_trunc('week', {{ date }}) as date)
+{%- endmacro %}
+
+
+{#- Days from one date to a later one. -#}
+{% macro days_between(from_date, to_date) -%}
+    {{ return(adapter.dispatch("days_between", "podcast")(from_date, to_date)) }}
+{%- endmacro %}
+
+{% macro duckdb__days_between(from_date, to_date) -%}
+    date_diff('day', {{ from_date }}, {{ to_date }})
+{%- endmacro %}
+
+
+{#- A select of each `date_day` from 1 January of the year of `first_date` to 31 December of that of `last_date`. -#}
+{% macro days_of_years(relation, first_date, last_date) -%}
+    {{ return(adapter.dispatch("days_of_years", "podcast")(relation, first_date, last_date)) }}
+{%- endmacro %}
+
+{% macro duckdb__days_of_years(relation, first_date, last_date) -%}
+    select
+        cast(unnest(range(
+            cast(date_trunc('year', {{ first_date }}) as timestamp),
+            cast(date_trunc('year', {{ last_date }}) + interval 1 year as timestamp),
+            interval 1 day
+        )) as date) as date_day
+    from {{ relation }}
+{%- endmacro %}
+
+
 {#- The number that a text of digits with an optional sign and `.0` tail says; beyond 64 bits, one of 18 digits. -#}
 {% macro whole_number(text) -%}
     {{ return(adapter.dispatch("whole_number", "podcast")(text)) }}

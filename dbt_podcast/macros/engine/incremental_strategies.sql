@@ -25,6 +25,22 @@
     {{ _insert_new_rows(arg_dict) }}
 {%- endmacro %}
 
+{#-
+    Rows of what this run may have changed leave, found by the columns of unique_key in touched_listening; the model gives
+    the rows that are there now. The key is that of the replacement, which can be coarser than the grain.
+-#}
+{% macro get_incremental_replace_touched_listening_sql(arg_dict) -%}
+    delete from {{ arg_dict["target_relation"] }} as held
+    where exists (
+        select 1
+        from {{ ref("touched_listening") }} as touched
+        where {% for column in arg_dict["unique_key"] -%}
+            touched.{{ column }} = held.{{ column }}{{ " and " if not loop.last }}
+        {%- endfor %}
+    );
+    {{ _insert_new_rows(arg_dict) }}
+{%- endmacro %}
+
 {% macro _insert_new_rows(arg_dict) -%}
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
     insert into {{ arg_dict["target_relation"] }} ({{ columns }})

@@ -6,9 +6,11 @@
     tags=["reference"],
 ) }}
 
+{% set user_columns = ["signup_date", "country"] %}
+{% set episode_columns = ["podcast_id", "title", "release_date", "duration_seconds"] %}
 {% set kinds = [
-    {"name": "user", "table": "users", "id": "user_id", "others": ["signup_date", "country"]},
-    {"name": "episode", "table": "episodes", "id": "episode_id", "others": ["podcast_id", "title", "release_date", "duration_seconds"]},
+    {"name": "user", "table": "users", "id": "user_id", "others": user_columns},
+    {"name": "episode", "table": "episodes", "id": "episode_id", "others": episode_columns},
 ] %}
 
 {#- With types as in silver, so that one can be compared with the other. -#}
@@ -20,10 +22,10 @@ with
 {{ kind.table }} as (
 
     select
-        cast({{ kind.id }} as varchar) as id,
         {%- for column in kind.others %}
-        cast({{ column }} as {{ types.get(column, "varchar") }}) as {{ column }}{{ "," if not loop.last }}
+        cast({{ column }} as {{ types.get(column, "varchar") }}) as {{ column }},
         {%- endfor %}
+        cast({{ kind.id }} as varchar) as id
     from {{ reference_rows(kind.table) }}
 
 ),

@@ -67,3 +67,39 @@ where received <> malformed + invalid + duplicates + facts + held_back
     or batches <> published_batches + quarantined_batches + released_batches + discarded_batches + superseded_batches + empty_batches
     or malformed <> malformed_json
 {% endtest %}
+
+{% test between(model, column_name, minimum, maximum) %}
+select {{ column_name }}
+from {{ model }}
+where {{ column_name }} < {{ minimum }}
+    or {{ column_name }} > {{ maximum }}
+{% endtest %}
+
+{% test every_listening_event_is_in_a_listen(model) %}
+select *
+from (select count(*) as event_count from {{ ref("fact_user_interactions") }} where event_type = 'play') as facts
+cross join (select coalesce(sum(starts), 0) as event_count from {{ model }}) as listens
+where facts.event_count <> listens.event_count
+{% endtest %}
+
+{% test same_sum(model, column, other) %}
+select *
+from (select coalesce(sum({{ column }}), 0) as total from {{ model }}) as here
+cross join (select count(*) as total from {{ other }}) as there
+where here.total <> there.total
+{% endtest %}
+
+{% test same_multi_episode_listeners(model) %}
+select event_date
+from (select event_date, count(*) as listener_count from {{ model }} where is_multi_episode group by event_date) as here
+full outer join {{ ref("multi_episode_listeners_daily") }} as there using (event_date)
+where here.listener_count is distinct from there.listener_count
+{% endtest %}
+
+{% test same_listen_through(model) %}
+select country
+from (select * from {{ model }} where not is_unknown and completion_count > 0) as here
+full outer join {{ ref("listen_through_by_country") }} as there using (country)
+where here.completion_count is distinct from there.completion_count
+    or here.avg_listen_through_rate is distinct from there.avg_listen_through_rate
+{% endtest %}

@@ -1,0 +1,72 @@
+-- grain: one episode and UTC day on which a listen of it began
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_touched_listening",
+    unique_key=["episode_id", "event_date"],
+    on_schema_change="append_new_columns",
+) }}
+-- depends_on: {{ ref("touched_listening") }}
+
+with
+
+listens as (
+
+    select listens.*
+    from {{ ref("fact_listens") }} as listens
+    {% if is_incremental() %}
+    {{ of_touched_listening("listens", ["episode_id", "event_date"]) }}
+    {% endif %}
+
+),
+
+dim_episodes as (
+
+    select * from {{ ref("dim_episodes") }}
+
+),
+
+days as (
+
+    select
+        episode_id,
+        event_date,
+        sum(starts) as starts,
+        count(*) as listens,
+        count(*) filter (where is_valid) as valid_listens,
+        count(*) filter (where is_completed) as completions,
+        count(*) filter (where is_completion_qualified) as qualified_completions,
+        count(*) filter (where is_overlong) as overlong_listens,
+        count(*) filter (where is_completion_without_play) as completions_without_play,
+        count(*) filter (where session_number = 1) as new_listeners,
+        sum(listened_seconds) as listened_seconds,
+        count(distinct user_id) as unique_listeners,
+        count(distinct case when is_engaged then user_id end) as engaged_listeners,
+        max(last_load_at) as last_load_at
+    from listens
+    group by episode_id, event_date
+
+)
+
+select
+    days.episode_id,
+
+    cast(days.starts as bigint) as starts,
+    days.listens,
+    days.valid_listens,
+    days.completions,
+    days.qualified_completions,
+    days.overlong_listens,
+    days.completions_without_play,
+    days.new_listeners,
+    cast(days.listened_seconds as bigint) as listened_seconds,
+    days.unique_listeners,
+    days.engaged_listeners,
+    cast(days.listened_seconds as double) / 3600 as hours,
+
+    coalesce(days.event_date < dim_episodes.release_date, false) as is_before_release,
+
+    days.event_date,
+    days.last_load_at
+from days
+left join dim_episodes
+    on days.episode_id = dim_episodes.episode_id

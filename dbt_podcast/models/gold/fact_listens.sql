@@ -1,0 +1,145 @@
+-- grain: one listen: (user, episode, session)
+{{ config(
+    materialized="incremental",
+    incremental_strategy="replace_touched_listening",
+    unique_key=["user_id", "episode_id"],
+    on_schema_change="append_new_columns",
+) }}
+-- depends_on: {{ ref("touched_listening") }}
+
+with
+
+facts as (
+
+    select facts.*
+    from {{ ref("fact_user_interactions") }} as facts
+    {% if is_incremental() %}
+    {{ of_touched_listening("facts", ["user_id", "episode_id"]) }}
+    {% endif %}
+
+),
+
+episodes_history as (
+
+    select * from {{ ref("episodes_history") }}
+
+),
+
+-- the first length that is known of an episode holds for all the time before it too
+episode_lengths as (
+
+    select
+        episode_id,
+        duration_seconds as episode_seconds,
+        case
+            when row_number() over (partition by episode_id order by dbt_valid_from) > 1 then dbt_valid_from
+        end as holds_from,
+        lead(dbt_valid_from) over (partition by episode_id order by dbt_valid_from) as holds_until
+    from episodes_history
+    where duration_seconds is not null
+
+),
+
+activities as (
+
+    select
+        user_id,
+        episode_id,
+        event_type,
+        duration,
+        "timestamp" as starts_at,
+        {{ event_end("event_type", '"timestamp"', "duration") }} as ends_at,
+        min("timestamp") filter (where event_type = 'play') over (
+            partition by user_id, episode_id
+        ) as first_played_at,
+        load_at
+    from facts
+
+),
+
+gaps as (
+
+    select
+        *,
+        lag(ends_at) over (partition by user_id, episode_id order by starts_at, event_type) as previous_ends_at
+    from activities
+
+),
+
+sessions as (
+
+    select
+        *,
+        sum(
+            case when starts_at < {{ add_minutes("previous_ends_at", var("session_gap_minutes")) }} then 0 else 1 end
+        ) over (partition by user_id, episode_id order by starts_at, event_type rows unbounded preceding) as session
+    from gaps
+
+),
+
+-- a pause or seek alone is no listen
+listens as (
+
+    select
+        user_id,
+        episode_id,
+        count(*) as event_count,
+        count(*) filter (where event_type = 'play') as starts,
+        max(duration) as furthest_claim_seconds,
+        min(starts_at) filter (where event_type = 'complete') as completed_at,
+        min(first_played_at) as first_played_at,
+        min(starts_at) as started_at,
+        max(ends_at) as ended_at,
+        max(load_at) as last_load_at
+    from sessions
+    group by user_id, episode_id, session
+    having count(*) filter (where event_type in ('play', 'complete')) > 0
+
+),
+
+measured as (
+
+    select
+        listens.*,
+        row_number() over (
+            partition by listens.user_id, listens.episode_id order by listens.started_at
+        ) as session_number,
+        episode_lengths.episode_seconds,
+        listens.completed_at is not null as is_completed,
+        {{ reaches_percent("listens.furthest_claim_seconds", "episode_lengths.episode_seconds", qualified_percent()) }}
+            as is_nearly_whole
+    from listens
+    left join episode_lengths
+        on listens.episode_id = episode_lengths.episode_id
+        and (listens.started_at >= episode_lengths.holds_from or episode_lengths.holds_from is null)
+        and (listens.started_at < episode_lengths.holds_until or episode_lengths.holds_until is null)
+
+)
+
+select
+    {{ hash_text(interaction_key("user_id", "episode_id", "'listen'", "started_at")) }} as listen_id,
+    user_id,
+    episode_id,
+
+    session_number,
+    event_count,
+    starts,
+    furthest_claim_seconds,
+    case
+        when episode_seconds > 0 then least(furthest_claim_seconds, episode_seconds) else furthest_claim_seconds
+    end as listened_seconds,
+    episode_seconds,
+    case when episode_seconds > 0 then cast(furthest_claim_seconds as double) / episode_seconds end as listen_fraction,
+
+    is_completed,
+    is_completed and is_nearly_whole as is_completion_qualified,
+    {{ is_valid_listen("furthest_claim_seconds", "episode_seconds") }} as is_valid,
+    {{ is_engaged_listen("furthest_claim_seconds", "episode_seconds") }} as is_engaged,
+    coalesce(episode_seconds > 0 and furthest_claim_seconds > episode_seconds, false) as is_overlong,
+    is_completed and coalesce(first_played_at > completed_at, true) as is_completion_without_play,
+
+    started_at,
+    ended_at,
+    cast(started_at as date) as event_date,
+    last_load_at
+from measured

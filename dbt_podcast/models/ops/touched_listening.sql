@@ -1,0 +1,80 @@
+-- grain: one day of one user and episode whose listening this run may have changed
+{{ config(materialized="table", tags=["gold"]) }}
+
+with
+
+touched_keys as (
+
+    select * from {{ ref("touched_keys") }}
+
+),
+
+changed_episodes as (
+
+    select id as episode_id
+    from {{ ref("pending_reference_changes") }}
+    where kind = 'episode'
+
+),
+
+facts as (
+
+    select * from {{ ref("fact_user_interactions") }}
+
+),
+
+-- a listen can begin long before the event that came or went, so that all of the user and episode is touched
+touched as (
+
+    select
+        touched_keys.user_id,
+        touched_keys.episode_id
+    from touched_keys
+
+    union
+
+    select
+        facts.user_id,
+        facts.episode_id
+    from facts
+    inner join changed_episodes
+        on facts.episode_id = changed_episodes.episode_id
+
+),
+
+days as (
+
+    select
+        facts.user_id,
+        facts.episode_id,
+        facts.event_date
+    from facts
+    inner join touched
+        on facts.user_id = touched.user_id
+        and facts.episode_id = touched.episode_id
+
+    union
+
+    -- of events that are gone
+    select
+        touched_keys.user_id,
+        touched_keys.episode_id,
+        cast(touched_keys.event_at as date) as event_date
+    from touched_keys
+
+)
+
+select
+    user_id,
+    episode_id,
+    event_date
+from days
+
+union all
+
+-- the episode by itself, which has its rows also where nobody listened to it
+select
+    cast(null as varchar) as user_id,
+    episode_id,
+    cast(null as date) as event_date
+from changed_episodes
