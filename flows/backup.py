@@ -9,11 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, ledger, manifest
+from flows import files, ledger, manifest, reference_files
 from flows.copying import Order, copy_in_process
 from flows.errors import BackupError
 from flows.manifest import DATABASE, EVIDENCE, LEDGER, PUBLISHED, REFERENCE, Manifest
-from flows.settings import REFERENCE_FILES
 from flows.warehouse import connect, writer_lock
 
 if TYPE_CHECKING:
@@ -73,9 +72,10 @@ def backups_dir(settings: Settings) -> Path:
     return settings.home / "backups"
 
 
-def reference_files(settings: Settings) -> dict[str, Path]:
-    """The reference data, by its names in a backup."""
-    return {f"{REFERENCE}/{name}": settings.seeds / name for name in REFERENCE_FILES}
+def reference_sources(settings: Settings) -> dict[str, Path]:
+    """The reference data, whichever form it has, by its names in a backup."""
+    found = reference_files.find(settings.seeds)
+    return {f"{REFERENCE}/{label}": path for source in found for label, path in source.labels().items()}
 
 
 def _target(settings: Settings, out: Path | None, now: datetime) -> Path:
@@ -114,7 +114,7 @@ def _order(settings: Settings, folder: Path, now: datetime) -> Order:
         raise BackupError(
             f"{log} is still there, so that a copy would be stale. Run `podcast run`, then back up again."
         )
-    sources = {DATABASE: settings.warehouse_path, **reference_files(settings)}
+    sources = {DATABASE: settings.warehouse_path, **reference_sources(settings)}
     if settings.published_path.exists():
         sources[PUBLISHED] = settings.published_path
         tables[PUBLISHED] = manifest.count_rows(settings.published_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -13,6 +14,12 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_line(path: Path) -> bytes:
+    """The first line, up to 1 MB, without its end; `.gz` is unpacked. Raises `OSError`, and `EOFError`."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.readline(2**20).splitlines()[0] if file.peek(1) else b""
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -168,7 +168,8 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
             if history.last_inputs_hash(connection) != settings.inputs_hash():
-                reference.check(settings.seeds)
+                scratch = settings.warehouse_path.with_name("reference.tmp")
+                reference.check(settings.seeds, memory_limit=settings.memory_limit, scratch=scratch)
             outdated = history.last_gold_version(connection) != settings.gold_version()
             yield Run(settings, summary, full_refresh, gold_is_outdated=outdated)
             if history.is_recorded(connection, run_id):

@@ -7,45 +7,36 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from pathlib import Path
 
+from flows import reference_files, reference_parts
 from flows.errors import ReferenceDataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from flows.reference_files import Kind, Source
 
 SHOWN = 5
-"""Problems of one file that are told."""
+"""Problems of the users, and of the episodes, that are told."""
 
-
-@dataclass(frozen=True)
-class Reference:
-    """A file of reference data; the first column is its id, `types` has those that are more than text."""
-
-    name: str
-    columns: tuple[str, ...]
-    types: dict[str, str]
-
-
-FILES = (
-    Reference("users.csv", ("user_id", "signup_date", "country"), {"signup_date": "date"}),
-    Reference(
-        "episodes.csv",
-        ("episode_id", "podcast_id", "title", "release_date", "duration_seconds"),
-        {"release_date": "date", "duration_seconds": "integer"},
-    ),
-)
-WRITTEN = {"date": "a date, as in 2024-01-31", "integer": "a whole number, as in 1800"}
 
 Row = tuple[int, list[str]]
 """The number of the line on which a record starts, and its fields."""
 
 
-def check(folder: Path) -> None:
-    """Raise `ReferenceDataError` naming what is wrong in which line of which file, for all files together."""
-    problems = [f"{folder / file.name}: {problem}" for file in FILES for problem in _some(_problems(folder, file))]
+def check(folder: Path, *, memory_limit: str = "2GB", scratch: Path | None = None) -> None:
+    """Raise `ReferenceDataError` naming what is wrong in which line of which file, for all files together.
+
+    What the engine reads is looked at within the limit of memory, with a folder to put aside what is more.
+    """
+    try:
+        sources = reference_files.find(folder)
+    except ValueError as error:
+        problems = [f"{folder}: {error}"]
+    else:
+        problems = [
+            problem for source in sources for problem in _some(source, _problems(source, memory_limit, scratch))
+        ]
     if problems:
         raise ReferenceDataError(
             "The reference data is broken; nothing was changed, the last published state stays.\n"
@@ -54,16 +45,25 @@ def check(folder: Path) -> None:
         )
 
 
-def _some(problems: Iterator[str]) -> list[str]:
+def _some(source: Source, problems: Iterator[str]) -> list[str]:
     """The first few, and how many more there are."""
-    found = list(problems)
-    more = len(found) - SHOWN
-    return found[:SHOWN] + ([f"and {more:,} more problems"] if more > 0 else [])
+    found = list(islice(problems, SHOWN))
+    more = sum(1 for _ in problems)
+    where = source.files[0].parent if source.folder else source.files[0]
+    return found + ([f"{where}: and {more:,} more problems"] if more else [])
 
 
-def _problems(folder: Path, file: Reference) -> Iterator[str]:
+def _problems(source: Source, memory_limit: str, scratch: Path | None) -> Iterator[str]:
+    if source.is_seed:
+        (path,) = source.files
+        return (f"{path}: {problem}" for problem in _of_seed(source.kind, path))
+    scratch = scratch or Path(tempfile.gettempdir()) / "podcast-reference"
+    return reference_parts.problems(source, memory_limit=memory_limit, scratch=scratch)
+
+
+def _of_seed(kind: Kind, path: Path) -> Iterator[str]:
     try:
-        content = (folder / file.name).read_bytes()
+        content = path.read_bytes()
         text = content.decode("utf-8-sig")
         header, rows = _records(text)
     except OSError as error:
@@ -74,9 +74,9 @@ def _problems(folder: Path, file: Reference) -> Iterator[str]:
     except csv.Error as error:
         yield f"is no CSV: {error}"
     else:
-        yield from _of_header(file, header)
-        if set(file.columns) <= set(header):
-            yield from _of_rows(file, header, rows)
+        yield from reference_parts.of_header(kind, header)
+        if set(kind.columns) <= set(header):
+            yield from _of_rows(kind, header, rows)
 
 
 def _records(text: str) -> tuple[list[str], list[Row]]:
@@ -93,25 +93,15 @@ def _records(text: str) -> tuple[list[str], list[Row]]:
     return (rows[0][1], rows[1:]) if rows else ([], [])
 
 
-def _of_header(file: Reference, header: Sequence[str]) -> Iterator[str]:
-    expected = f"line 1 has to be the header {','.join(file.columns)}"
-    if not header:
-        yield f"is empty; {expected}"
-    elif missing := [name for name in file.columns if name not in header]:
-        yield f"column {' and '.join(missing)} is missing; {expected}"
-    elif len(set(header)) < len(header):
-        yield f"a column stands there twice; {expected}"
-
-
-def _of_rows(file: Reference, header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+def _of_rows(kind: Kind, header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     whole = []
     for line, fields in rows:
         if len(fields) == len(header):
             whole.append((line, dict(zip(header, fields, strict=True))))
         else:
             yield f"line {line:,} has {len(fields)} fields, the header {len(header)}"
-    yield from _of_ids(file.columns[0], whole)
-    for column, type_ in file.types.items():
+    yield from _of_ids(kind.columns[0], whole)
+    for column, type_ in kind.types.items():
         yield from _of_type(column, type_, whole)
 
 
@@ -140,4 +130,4 @@ def _of_type(column: str, type_: str, rows: Sequence[tuple[int, dict[str, str]]]
             [[line for line, _ in given], [value for _, value in given]],
         ).fetchall()
     for (line,) in wrong:
-        yield f"line {line:,}: {column} is not {WRITTEN[type_]}"
+        yield f"line {line:,}: {column} is not {reference_parts.WRITTEN[type_]}"

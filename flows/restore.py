@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import files, manifest
-from flows.backup import reference_files
+from flows.backup import reference_sources
 from flows.errors import BackupError
-from flows.manifest import DATABASE, EVIDENCE, PUBLISHED, Manifest
+from flows.manifest import DATABASE, EVIDENCE, PUBLISHED, REFERENCE, Manifest
 from flows.warehouse import restore_mark, writer_lock
 
 if TYPE_CHECKING:
@@ -107,9 +107,8 @@ def _place(settings: Settings, name: str) -> Path:
 
 
 def _other_reference(settings: Settings, taken: Manifest) -> tuple[str, ...]:
-    """Reference data that is not what it was; the next run takes it as it is now."""
-    return tuple(
-        name.rpartition("/")[2]
-        for name, path in reference_files(settings).items()
-        if name in taken.files and files.sha256(path) != taken.files[name].sha256
-    )
+    """Reference data that is not what it was, or not there as then; the next run takes it as it is now."""
+    then = {name: entry.sha256 for name, entry in taken.files.items() if name.startswith(f"{REFERENCE}/")}
+    now = {name: files.sha256(path) for name, path in reference_sources(settings).items()} if then else {}
+    differing = [name for name in sorted(then | now) if then.get(name) != now.get(name)]
+    return tuple(name.removeprefix(f"{REFERENCE}/") for name in differing)

@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows import files
+from flows import files, reference_files
 from flows.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PROJECT_ROOT / "dbt_podcast"
 EXPECTATIONS = PROJECT_ROOT / "expectations"
-REFERENCE_FILES = ("users.csv", "episodes.csv")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -27,13 +26,11 @@ def _absolute(path: Path) -> Path:
 
 
 def _with_reference_data(folder: Path) -> Path:
-    """A folder that holds both files of reference data."""
+    """A folder that holds users and episodes, each in one form."""
     try:
-        missing = [name for name in REFERENCE_FILES if not (folder / name).is_file()]
+        reference_files.find(folder)
     except OSError as error:  # of a folder that may not be entered
         raise ValueError(f"cannot be entered: {error.strerror}") from None
-    if missing:
-        raise ValueError(f"{' and '.join(missing)} not found there")
     return folder
 
 
@@ -58,7 +55,9 @@ class Settings(BaseSettings):
     )
     landing: AbsolutePath | None = Field(None, description="landing directory; unset: `<home>/landing`")
     seeds: Annotated[AbsolutePath, AfterValidator(_with_reference_data)] = Field(
-        DBT_PROJECT / "seeds", description="folder with `users.csv` and `episodes.csv`, the reference data"
+        DBT_PROJECT / "seeds",
+        description="folder with `users.csv` and `episodes.csv`, the reference data; instead of each may stand "
+        "`users.parquet`, or a folder `users` with `*.parquet`, or with `*.csv` and `*.csv.gz`",
     )
     engine: Literal["duckdb"] = Field("duckdb", description="engine of the warehouse")
 
@@ -257,16 +256,15 @@ class Settings(BaseSettings):
 
         When it differs from the last passed run's, a run has something to do even without a new file.
         """
-        seeds = [self.seeds / name for name in REFERENCE_FILES]
-        folders = ("models", "snapshots", "macros")
-        return _hash(self.dbt_vars(), [*seeds, *(path for name in folders for path in _files(DBT_PROJECT / name))])
+        folders = [DBT_PROJECT / name for name in ("models", "snapshots", "macros")]
+        values = self.dbt_vars() | {"reference": reference_files.content_hash(self.seeds)}
+        return _hash(values, [path for folder in folders for path in _files(folder)])
 
     def reference_hash(self) -> str:
         """Hash of the reference data and of what makes silver of it."""
-        seeds = [self.seeds / name for name in REFERENCE_FILES]
         macros = [DBT_PROJECT / "macros" / "engine" / "reference.sql"]
         models = [*_files(DBT_PROJECT / "models" / "reference"), *_files(DBT_PROJECT / "snapshots")]
-        return _hash({}, [*seeds, *macros, *models])
+        return _hash({"reference": reference_files.content_hash(self.seeds)}, [*macros, *models])
 
     def rules_version(self) -> str:
         """Hash of what a verdict depends on besides the batch and the reference data: row rules, thresholds, suites."""
@@ -286,7 +284,7 @@ class Settings(BaseSettings):
 
     def documentation_hash(self) -> str:
         """Hash of what the documentation of the models depends on; of the reference data its columns only."""
-        columns = {name: _first_line(self.seeds / name) for name in REFERENCE_FILES}
+        columns = {s.name: s.is_seed and _first_line(s.files[0]) for s in reference_files.find(self.seeds)}
         documented = [path for path in _files(DBT_PROJECT) if path.suffix in (".sql", ".yml", ".md")]
         return _hash(self.dbt_vars() | columns, documented)
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows import reference_files
 from flows.domain import Layer
 from flows.errors import TransformError
-from flows.settings import DBT_PROJECT, REFERENCE_FILES, Settings
+from flows.settings import DBT_PROJECT, Settings
 
 
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[str, ...]:
@@ -141,6 +142,7 @@ def _environment(settings: Settings, *, database: Path | None = None, seeds: Pat
         "DBT_PODCAST_TARGET": settings.engine,
         "DBT_PODCAST_DATABASE": str(database or settings.warehouse_path),
         "DBT_PODCAST_SEEDS": str(seeds or _stage_reference_data(settings)),
+        **_files_for_the_engine(settings),
         "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
         "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
     }
@@ -157,15 +159,19 @@ def _environment(settings: Settings, *, database: Path | None = None, seeds: Pat
 
 
 def _stage_reference_data(settings: Settings) -> Path:
-    """A copy of the two seed files for dbt to read.
+    """A copy of the two seed files for dbt to read; of data that the engine reads, their header only.
 
     dbt writes the SQL that it ran for a seed under its target directory *by the seed's path*; for a seed
     outside of the project that is the seed file itself, which would be lost.
     """
     staged = dbt_dir(settings) / "seeds"
     staged.mkdir(parents=True, exist_ok=True)
-    for name in REFERENCE_FILES:
-        shutil.copyfile(settings.seeds / name, staged / name)
+    for source in reference_files.find(settings.seeds):
+        seed = staged / f"{source.name}.csv"
+        if source.is_seed:
+            shutil.copyfile(source.files[0], seed)
+        else:
+            seed.write_text(",".join(source.kind.columns) + "\n", encoding="utf-8")
     return staged
 
 
@@ -173,6 +179,19 @@ def _reasons(result: Any) -> str:  # noqa: ANN401 - dbt's own type
     """Why an invocation failed, as far as it says so."""
     messages = [str(node.message) for node in getattr(result.result, "results", ()) if node.message]
     return "\n".join(messages) or str(result.exception or "There is no such model.")
+
+
+def _files_for_the_engine(settings: Settings) -> dict[str, str]:
+    """What the macro `reference_rows` reads, by its variables: files, and of CSV the columns; of a seed nothing."""
+    return {
+        f"DBT_PODCAST_{source.name.upper()}_FILES": "null" if source.is_seed else json.dumps(_described(source))
+        for source in reference_files.find(settings.seeds)
+    }
+
+
+def _described(source: reference_files.Source) -> dict[str, Any]:
+    columns = reference_files.header(source.files[0]) if source.form is reference_files.Form.CSV else []
+    return {"form": source.form, "paths": source.patterns(), "columns": columns}
 
 
 def _names_of_built(what: str, result: Any) -> tuple[str, ...]:  # noqa: ANN401 - dbt's own type

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows import reference_files
 from flows.errors import PipelineError
 from flows.settings import DBT_PROJECT
 
@@ -66,7 +67,8 @@ def _inline(settings: Settings, path: Path) -> str:
 
 
 def _folders(settings: Settings) -> tuple[str, ...]:
-    return tuple(f"{folder}/" for folder in (settings.home / "dbt", settings.home, DBT_PROJECT))
+    seeds = (settings.seeds, reference_files.escaped(settings.seeds))
+    return tuple(f"{folder}/" for folder in (settings.home / "dbt", settings.home, DBT_PROJECT, *seeds))
 
 
 def _strip(value: Any, folders: tuple[str, ...]) -> Any:  # noqa: ANN401 - JSON

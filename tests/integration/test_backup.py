@@ -477,8 +477,8 @@ def test_a_killed_backup_never_looks_whole(moved: Home) -> None:
 
 
 def test_a_copy_that_goes_wrong_leaves_nothing(moved: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = backup.reference_files(load_settings())
-    monkeypatch.setattr(backup, "reference_files", lambda _: reference | {"reference/more": Path("/nowhere")})
+    reference = backup.reference_sources(load_settings())
+    monkeypatch.setattr(backup, "reference_sources", lambda _: reference | {"reference/more": Path("/nowhere")})
     with pytest.raises(BackupError, match="/nowhere"):
         back_up(load_settings())
     assert list((moved.path / "backups").iterdir()) == []

@@ -106,8 +106,7 @@ def test_reference_data_has_to_be_there(
         (tmp_path / name).touch()
     monkeypatch.setenv("PODCAST_SEEDS", str(tmp_path))
     assert refusal() == (
-        f"PODCAST_SEEDS={str(tmp_path)!r}: {missing} not found there "
-        "(folder with `users.csv` and `episodes.csv`, the reference data)."
+        f"PODCAST_SEEDS={str(tmp_path)!r}: {missing} not found there ({Settings.model_fields['seeds'].description})."
     )
 
 
