@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -207,10 +207,11 @@ def _published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _prepare(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
     """Attach the copy; what does not fit into the memory goes below dbt's folder, and is gone afterwards."""
-    path, spill = (
-        str(path).replace("'", "''")
-        for path in (settings.published_path, transform.dbt_dir(settings) / "ask" / f"spill-{os.getpid()}")
-    )
+    folder = transform.dbt_dir(settings) / "ask"
+    with suppress(OSError):  # who may only read can still ask for what fits
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = (settings.published_path, folder / f"spill-{os.getpid()}")
+    path, spill = (str(path).replace("'", "''") for path in paths)
     for statement in (
         f"set temp_directory = '{spill}'",
         f"set memory_limit = '{settings.memory_limit}'",

@@ -108,7 +108,7 @@ def compile_model(settings: Settings, model: str, variables: Mapping[str, object
 
     folder = dbt_dir(settings) / "ask"
     arguments = [
-        "compile", "--select", model, "--indirect-selection", "empty",
+        "compile", "--select", f"{model},resource_type:model", "--indirect-selection", "empty",
         "--vars", json.dumps(dict(variables), sort_keys=True),
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
