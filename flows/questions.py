@@ -62,6 +62,57 @@ QUESTIONS = (
         "event_date",
         ("end", "days"),
     ),
+    Question(
+        "episode-daily",
+        "episode_daily",
+        "Starts, listens, completions, listeners and hours of an episode on a day; the newest days first.",
+        "event_date desc, episode_id",
+        ("end", "days", "episode", "limit"),
+    ),
+    Question(
+        "listener-daily",
+        "listener_daily",
+        "Episodes, podcasts, listens and hours of a listener on a day; the newest days first.",
+        "event_date desc, user_id",
+        ("end", "days", "user", "limit"),
+    ),
+    Question(
+        "episode-listen-through",
+        "episode_listen_through",
+        "How far listens get through each episode.",
+        "episode_id",
+        ("episode",),
+    ),
+    Question(
+        "country-listen-through",
+        "country_listen_through",
+        "How far completions and listens get through their episode, by country, unknown ones included.",
+        "is_unknown, country",
+    ),
+    Question(
+        "release-curve",
+        "episode_release_curve",
+        "Listeners of an episode 1, 3, 7, 30 and 60 days after its release, and against the median of its podcast.",
+        "episode_id, days_since_release",
+        ("end", "episode"),
+        is_recomputed=True,
+    ),
+    Question(
+        "cohort-retention",
+        "listener_cohort_retention",
+        "Of the listeners who began in one week, how many listen in each week after it.",
+        "cohort_week, week_number",
+        ("end",),
+        is_recomputed=True,
+    ),
+    Question(
+        "transitions",
+        "episode_transitions",
+        "Of the listeners of an episode, how many go on to another of its podcast within 7 days.",
+        "podcast_id, episode_id",
+        ("end", "episode"),
+        is_recomputed=True,
+    ),
 )
 
 
