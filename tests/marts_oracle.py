@@ -526,7 +526,8 @@ def _episode_transitions(
             by_episode[listener.episode_id, listener.podcast_id].append(listener)
     if end_date is None:
         return []
-    return [_episode_transition(*key, by_episode[key], end_date) for key in sorted(by_episode)]
+    found = [_episode_transition(*key, by_episode[key], end_date) for key in sorted(by_episode)]
+    return [row for row in found if row.listeners]
 
 
 def _episode_transition(

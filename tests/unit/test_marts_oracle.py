@@ -58,7 +58,15 @@ def marts(
     versions: Iterable[Version] | None = None,
     **rules: Any,
 ) -> Marts:
-    """The marts of these facts; every user of theirs is known, every episode has been seen once."""
+    """The marts of these facts; every user of theirs is known, every episode has been seen once.
+
+    An `end_date` after the last fact is reached by a pause of somebody else on the day before.
+    """
+    end_date = rules.get("end_date")
+    if end_date and facts:
+        at = datetime.combine(end_date - timedelta(days=1), datetime.min.time())
+        last = event("01", "pause", user="bystander", episode="stray")
+        facts = (*facts, replace(last, timestamp=at, event_date=at.date()))
     users: list[DimUser] = [(user, None, COUNTRIES.get(user), False) for user in {fact.user_id for fact in facts}]
     seen = [Version(episode_id, seconds, FIRST_SEEN) for episode_id, *_, seconds, _ in episodes]
     return evaluate_marts(facts, users, episodes, seen if versions is None else versions, MartRules(**rules))
@@ -475,8 +483,9 @@ def test_transitions_leave_out_whose_seven_days_may_not_be_over() -> None:
     ]
     assert [row.censored_listeners for row in marts(*facts).episode_transitions] == [3, 2]
     assert [row.observed_listeners for row in marts(*facts, end_date=date(2026, 1, 12)).episode_transitions] == [0, 0]
-    # Listeners from the end on are not seen; a row without any stays.
-    assert [row.listeners for row in marts(*facts, end_date=date(2026, 1, 6)).episode_transitions] == [2, 0]
+    # Listeners from the end on are not seen, and an episode without any has no row.
+    (row,) = marts(*facts, end_date=date(2026, 1, 6)).episode_transitions
+    assert (row.episode_id, row.listeners) == ("e1", 2)
 
 
 # --- Listen-through -----------------------------------------------------------------------------
@@ -755,7 +764,17 @@ def test_without_facts() -> None:
     assert [row.listens for row in found.episode_listen_through] == [0] * 6
     assert curve(found) == [(None, None, None)] * 5
     assert not any(row.is_window_over for row in found.episode_release_curve)
-    assert curve(marts(end_date=date(2026, 1, 6)))[:2] == [(0, 0.0, None), (None, None, None)]
+    assert curve(marts(end_date=date(2026, 1, 6))) == [(None, None, None)] * 5
+
+
+def test_nothing_after_the_newest_fact_has_been_seen() -> None:
+    facts = event("05 12:00"), event("06 12:00", "pause")
+    episodes = [dim for dim in EPISODES if dim[0] == "e1"]
+    users: list[DimUser] = [("u1", None, None, False)]
+    later = evaluate_marts(facts, users, episodes, [], MartRules(end_date=date(2030, 1, 1)))
+
+    assert later == evaluate_marts(facts, users, episodes, [], MartRules())
+    assert [row.is_window_over for row in later.episode_release_curve] == [True, False, False, False, False]
 
 
 def test_order_of_the_facts_does_not_matter() -> None:

@@ -145,6 +145,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_duration_seconds": 86400,
         "analysis_end_date": None,
         "window_days": 7,
+        "session_gap_minutes": 30,
+        "valid_listen_seconds": 60,
     }
 
 
