@@ -103,7 +103,8 @@ def manifest(project: Project, results: list[dict[str, Any]]) -> dict[str, Any]:
 def test_the_warehouse_has_something_to_look_at(project: Project) -> None:
     """Tests on empty tables would say nothing."""
     tables = project.query(
-        "select schema_name || '.' || table_name from duckdb_tables() where estimated_size > 0 union "
+        "select schema_name || '.' || table_name from duckdb_tables() "
+        "where estimated_size > 0 and schema_name <> 'test_failures' union "
         "select schema_name || '.' || view_name from duckdb_views() where not internal"
     )
     empty = [table for (table,) in sorted(tables) if project.query(f"select count(*) from {table}") == [(0,)]]
@@ -184,7 +185,10 @@ def relations(manifest: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
 def test_every_relation_is_described(project: Project, manifest: dict[str, Any]) -> None:
     described = relations(manifest)
     assert [name for name, node in described.items() if len(node["description"]) < 10] == []
-    there = project.query("select table_schema, table_name from information_schema.tables where table_schema <> 'main'")
+    there = project.query(
+        "select table_schema, table_name from information_schema.tables "
+        "where table_schema not in ('main', 'test_failures')"
+    )
     ephemeral = {name for name, node in described.items() if node.get("config", {}).get("materialized") == "ephemeral"}
     assert ephemeral == {("ops", "pending_rows")}
     assert set(there) == set(described) - ephemeral
@@ -225,6 +229,77 @@ def test_profiles_have_a_count_for_each_code(project: Project) -> None:
     columns = [name for (name,) in project.query("select column_name from (describe ops.batch_profiles)")]
     start = columns.index(VALIDATION_CODES[0])
     assert columns[start : start + len(VALIDATION_CODES)] == list(VALIDATION_CODES)
+
+
+# --- What the project says of itself -------------------------------------------------------------
+
+# One process, which parses the project once; a warning or a deprecation is an error there.
+PARSE_AND_SELECT = """
+import json, sys
+from dbt.cli.main import dbtRunner
+
+options = json.loads(sys.stdin.read())
+parsed = dbtRunner().invoke(["--warn-error", "parse", "--no-partial-parse", "--quiet", *options])
+if not parsed.success:
+    sys.exit(str(parsed.exception))
+runner = dbtRunner(manifest=parsed.result)
+models = ["--output", "name", "--resource-types", "model", "--resource-types", "seed", "--quiet"]
+print(json.dumps({
+    name: [selector["description"], runner.invoke(["ls", "--selector", name, *models, *options]).result]
+    for name, selector in parsed.result.selectors.items()
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What each selector of the project selects."""
+    fresh = Project(tmp_path_factory.mktemp("parsed"))
+    fresh.database.parent.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE_AND_SELECT],
+        env=fresh.environment(),
+        input=json.dumps(fresh.options()),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [name for name, (description, _) in found.items() if len(description) < 20] == []
+    return {name: models for name, (_, models) in found.items()}
+
+
+def test_the_project_is_parsed_without_a_warning_and_each_selector_selects(selected: dict[str, list[str]]) -> None:
+    assert {"raw", "bronze", "silver", "gold", "gates", "marts", "questions"} <= set(selected)
+    assert [name for name, models in selected.items() if not models] == []
+
+
+def test_each_layer_builds_what_the_gate_behind_it_looks_at(selected: dict[str, list[str]]) -> None:
+    layers = ("raw", "bronze", "silver", "gold")
+    assert set(selected["gates"]) <= {model for layer in layers for model in selected[layer]}
+    assert set(selected["questions"]) < set(selected["marts"]) < set(selected["gold"])
+
+
+def test_what_is_asked_are_the_three_questions(selected: dict[str, list[str]], manifest: dict[str, Any]) -> None:
+    exposures = manifest["exposures"].values()
+    asked = [e["depends_on"]["nodes"] for e in exposures if e["type"] == "analysis"]
+    assert sorted(asked) == sorted([f"model.podcast.{model}"] for model in selected["questions"])
+    assert [e["name"] for e in exposures if e["type"] == "dashboard"] == ["site"]
+    assert {e["owner"]["name"] for e in exposures} == {group["owner"]["name"] for group in manifest["groups"].values()}
+
+
+def test_gold_is_for_everybody_and_the_rest_for_the_pipeline(manifest: dict[str, Any]) -> None:
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    gates = {m["name"] for m in models if m["path"].startswith("ops/gates/")}
+    assert {m["name"] for m in models if m["access"] == "private"} == gates
+    assert {(m["schema"], m["group"], m["access"]) for m in models if m["name"] not in gates} == {
+        ("bronze", "pipeline", "protected"),
+        ("silver", "pipeline", "protected"),
+        ("gold", "analytics", "public"),
+        ("ops", "pipeline", "protected"),
+    }
 
 
 # --- The tests can fail -------------------------------------------------------------------------
@@ -293,7 +368,7 @@ BREAKAGES = {
         "accepted_values_warehouse_accounting_reconciles__False__True",
     },
 }
-# One process, which parses the project once.
+# One process, which parses the project once. Only tests that have to fail store their failures: it costs as much again.
 BREAK_AND_TEST = """
 import json, shutil, sys
 from pathlib import Path
@@ -301,10 +376,14 @@ import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
-database, whole, options, statements = json.loads(sys.stdin.read())
+database, whole, options, breakages = json.loads(sys.stdin.read())
 manifest = dbtRunner().invoke(["parse", "--quiet", *options]).result
+for node in manifest.nodes.values():
+    if node.resource_type == "test" and not any(node.name in names for names in breakages.values()):
+        node.config.store_failures = False
+
 failed = {}
-for statement in statements:
+for statement, names in breakages.items():
     Path(database).unlink(missing_ok=True)
     shutil.copyfile(whole, database)
     with duckdb.connect(database) as connection:
@@ -313,24 +392,31 @@ for statement in statements:
         ["test", "--select", "test_type:data", "--quiet", *options]
     ).result
     DuckDBConnectionManager.close_all_connections()
-    failed[statement] = sorted(r.node.name for r in result if r.status != "pass")
+    seen = {r.node.name: r for r in result if r.status != "pass"}
+    with duckdb.connect(database) as connection:
+        stored = {
+            name: connection.execute(f"select count(*) from {seen[name].node.relation_name}").fetchone()[0]
+            for name in seen if name in names
+        }
+    failed[statement] = {name: [r.failures, stored.get(name)] for name, r in seen.items()}
 print(json.dumps(failed))
 """
 
 
 @pytest.fixture(scope="module")
-def failures(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[str]]]:
-    """What fails after each breakage, each on a copy of the warehouse of its own."""
+def failures(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, list[int]]]]:
+    """What fails after each breakage, each on a copy of the warehouse of its own: rows counted, and rows stored."""
     broken = Project(tmp_path_factory.mktemp("broken"))
     broken.database.parent.mkdir()
-    given = [str(broken.database), str(project.database), broken.options(), ["select 1", *BREAKAGES]]
+    breakages = {statement: sorted(names) for statement, names in BREAKAGES.items()}
+    given = [str(broken.database), str(project.database), broken.options(), {"select 1": []} | breakages]
     done = subprocess.run(
         [sys.executable, "-c", BREAK_AND_TEST],
         env=broken.environment(),
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-5000:]
@@ -339,6 +425,16 @@ def failures(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.parametrize("statement", BREAKAGES)
-def test_what_is_broken_is_seen(failures: dict[str, list[str]], statement: str) -> None:
-    assert failures["select 1"] == []
+def test_what_is_broken_is_seen(failures: dict[str, dict[str, list[int]]], statement: str) -> None:
+    assert failures["select 1"] == {}
     assert set(failures[statement]) == BREAKAGES[statement]
+
+
+def test_what_contradicts_a_test_can_be_looked_at(failures: dict[str, dict[str, list[int]]]) -> None:
+    """The rows stand in a table of the schema test_failures."""
+    assert [
+        (statement, name, counted, stored)
+        for statement, tests in failures.items()
+        for name, (counted, stored) in tests.items()
+        if stored != counted or not stored
+    ] == []
