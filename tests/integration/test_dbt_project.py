@@ -16,6 +16,7 @@ import pytest
 
 from flows import landing, ledger, loading, publish, versions, warehouse
 from flows.domain import VALIDATION_CODES, Arrival, Gate
+from flows.questions import QUESTIONS
 from flows.settings import DBT_PROJECT, PROJECT_ROOT, Settings
 
 HELD_BACK = loading.batch_id("2024-01-11/events-0004.json", 1)
@@ -282,10 +283,11 @@ def test_each_layer_builds_what_the_gate_behind_it_looks_at(selected: dict[str, 
     assert set(selected["questions"]) < set(selected["marts"]) < set(selected["gold"])
 
 
-def test_what_is_asked_are_the_three_questions(selected: dict[str, list[str]], manifest: dict[str, Any]) -> None:
+def test_what_podcast_ask_answers_from_is_an_exposure_and_a_selection(selected: dict[str, list[str]], manifest: dict[str, Any]) -> None:
     exposures = manifest["exposures"].values()
     asked = [e["depends_on"]["nodes"] for e in exposures if e["type"] == "analysis"]
     assert sorted(asked) == sorted([f"model.podcast.{model}"] for model in selected["questions"])
+    assert sorted(selected["questions"]) == sorted(question.model for question in QUESTIONS)
     assert [e["name"] for e in exposures if e["type"] == "dashboard"] == ["site"]
     assert {e["owner"]["name"] for e in exposures} == {group["owner"]["name"] for group in manifest["groups"].values()}
 
@@ -342,7 +344,11 @@ BREAKAGES = {
         "relationships_fact_user_interactions_user_id__user_id__ref_dim_users_"
     },
     "delete from gold.dim_episodes where is_inferred": {
-        "relationships_fact_user_interactions_episode_id__episode_id__ref_dim_episodes_"
+        "relationships_fact_user_interactions_episode_id__episode_id__ref_dim_episodes_",
+        "relationships_fact_listens_episode_id__episode_id__ref_dim_episodes_",
+        "relationships_episode_daily_episode_id__episode_id__ref_dim_episodes_",
+        "relationships_episode_listen_through_episode_id__episode_id__ref_dim_episodes_",
+        "relationships_listener_episodes_episode_id__episode_id__ref_dim_episodes_",
     },
     "insert into gold.dim_users select * from gold.dim_users limit 1": {"unique_dim_users_user_id"},
     "update gold.fact_user_interactions set event_date = null, duration = -1 where event_type = 'complete'": {
@@ -350,7 +356,26 @@ BREAKAGES = {
         "at_least_fact_user_interactions_duration__1",
     },
     "update gold.multi_episode_listeners_daily set listener_count = 0": {
-        "at_least_multi_episode_listeners_daily_listener_count__1"
+        "at_least_multi_episode_listeners_daily_listener_count__1",
+        "same_multi_episode_listeners_listener_daily_",
+    },
+    "insert into gold.fact_listens select * from gold.fact_listens order by listen_id limit 1": {
+        "unique_fact_listens_listen_id",
+        "unique_combination_fact_listens_user_id__episode_id__session_number",
+        "every_listening_event_is_in_a_listen_fact_listens_",
+        "same_sum_episode_daily_listens__ref_fact_listens_",
+    },
+    "update gold.episode_listen_through set completion_share = 1.5, share_reaching_50 = -1 where listens > 0": {
+        "between_episode_listen_through_completion_share__1__0",
+        "between_episode_listen_through_share_reaching_50__1__0",
+    },
+    "update gold.country_listen_through set completion_count = completion_count + 1": {
+        "same_listen_through_country_listen_through_"
+    },
+    "delete from gold.dim_dates": {
+        "relationships_fact_listens_event_date__date_day__ref_dim_dates_",
+        "relationships_episode_daily_event_date__date_day__ref_dim_dates_",
+        "relationships_listener_daily_event_date__date_day__ref_dim_dates_",
     },
     "update gold.quality_daily set facts = facts - 1, duplicates = duplicates + 1": {
         "accepted_values_warehouse_accounting_days_reconcile__False__True"
