@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup run ui test test-unit test-long bench-reporting kill lint lock clean
+.PHONY: help setup run ui test test-unit test-long bench-reporting bench-reference kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, for an
 
 bench-reporting: setup ## what the report of a run costs after 10, 100 and 1,000 runs
 	@$(BIN)/python benchmarks/reporting.py
+
+bench-reference: setup ## what 1 and 5 million users cost as reference data, as Parquet and as CSV parts
+	@$(BIN)/python benchmarks/reference.py
 
 kill: $(VENV)/dev.stamp ## kill the pipeline KILLS=1000 times (SEED=1) and count what is lost; about 6 seconds each
 	@$(BIN)/python tests/kills/harness.py --kills $(KILLS) --seed $(SEED)

@@ -1,7 +1,8 @@
 """The warehouse made anew from the landing files, as an exported ledger says it was.
 
 Lines and ledger go into a file beside the warehouse, which gets its name when all is in: a rebuild that is
-killed before can simply be started again, and one that is killed after is finished by the next run.
+killed before can simply be started again, and one that is killed after is finished by the next run. The versions of the
+reference data are not in the landing files: their history begins anew with the reference data of the day.
 """
 
 from __future__ import annotations

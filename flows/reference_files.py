@@ -94,6 +94,11 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def forget() -> None:
+    """Let go of the hashes that were made, as a new process would have none."""
+    _sha256.cache_clear()
+
+
 def header(path: Path) -> list[str]:
     """The first line of a CSV file as names of columns, of which none is blank; empty where the line is.
 

@@ -70,6 +70,8 @@ BOUNDARIES = (
     Boundary("before", "ledger.record"),
     Boundary("after", "ledger.record"),
     Boundary("after", "loading.load_files"),
+    # The reference data: its version is entered and nothing built; all is built, and not marked so.
+    *(Boundary(when, "transform.build_reference") for when in ("before", "after")),
     # Each layer, then its gate: between the two, before the results are kept, and after that.
     *(Boundary("after", "transform.build_layer", layer) for layer in ("raw", "bronze", "silver", "gold")),
     *(Boundary("after", "checkpoints.validate", gate) for gate in ("raw", "validated", "cleansed", "gold")),

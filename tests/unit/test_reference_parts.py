@@ -77,28 +77,41 @@ def test_csv_that_is_taken(tmp_path: Path, parts: list[bytes]) -> None:
         ([b"\n" + H], [f"0.csv: is empty{HEADER}"]),
         ([b"u1,2024-01-31,NO\n"], [f"0.csv: column user_id and signup_date and country is missing{HEADER}"]),
         ([b"user_id,signup_date,country,Country\n"], [f"0.csv: a column stands there twice{HEADER}"]),
-        ([H, b"country,user_id,signup_date\nNO,u1,\n"], ["1.csv: its columns are not those of 0.csv; every part has "
-                                                         "the same in the same order"]),
+        (
+            [H, b"country,user_id,signup_date\nNO,u1,\n"],
+            [("1.csv: its columns are not those of 0.csv; every part has the same in the same order")],
+        ),
         ([b'user_id,signup_date,"country\n'], ["0.csv: is no CSV: line 1 is not whole"]),
         ([b"user_id,signup_date,country,\xff\n"], ["0.csv: line 1 is not UTF-8; save the file as UTF-8"]),
         ([H, H + b"u1,,\nu2,\n"], ["1.csv: line 3 has fewer fields than the header"]),
-        ([H + b"u1,,\n\nu2,,,x\n", H + b"u3\n"], ["0.csv: line 4 has more fields than the header",
-                                                 "1.csv: line 2 has fewer fields than the header"]),
-        ([H + b'u1,,\n"u2,,\nu3,,\n'], ["0.csv: line 3 begins a record that is no CSV: a quote is not closed, or "
-                                        "stands within a value"]),
+        (
+            [H + b"u1,,\n\nu2,,,x\n", H + b"u3\n"],
+            ["0.csv: line 4 has more fields than the header", "1.csv: line 2 has fewer fields than the header"],
+        ),
+        (
+            [H + b'u1,,\n"u2,,\nu3,,\n'],
+            [("0.csv: line 3 begins a record that is no CSV: a quote is not closed, or stands within a value")],
+        ),
         ([H + b"u1,,\nu\xe9,,\n"], ["0.csv: line 3 is not UTF-8; save the file as UTF-8"]),
         ([H + b"u1,soon,\n"], ["0.csv: record 1: signup_date is not a date, as in 2024-01-31"]),
         ([H + b"u1,,\n \t,,\n\xc2\xa0,,\n,,\n"], [f"0.csv: record {n}: user_id is blank" for n in (2, 3, 4)]),
-        ([H + b"u1,,\nu2,,\nu1,,NO\n"], ["0.csv: record 3: user_id is that of record 1; every record needs one of its "
-                                        "own"]),
-        ([H + b"u1,,\n", H + b"u2,,\n\n u1 ,,\n"], ["1.csv: record 2: user_id is that of record 1 of 0.csv; every "
-                                                   "record needs one of its own"]),
-        ([H + b"".join(b"u%d,x,\n" % n for n in range(9))], [
-            *(f"0.csv: record {n}: signup_date is not a date, as in 2024-01-31" for n in range(1, 6)),
-            "users: and 4 more problems",
-        ]),
+        (
+            [H + b"u1,,\nu2,,\nu1,,NO\n"],
+            [("0.csv: record 3: user_id is that of record 1; every record needs one of its own")],
+        ),
+        (
+            [H + b"u1,,\n", H + b"u2,,\n\n u1 ,,\n"],
+            [("1.csv: record 2: user_id is that of record 1 of 0.csv; every record needs one of its own")],
+        ),
+        (
+            [H + b"".join(b"u%d,x,\n" % n for n in range(9))],
+            [
+                *(f"0.csv: record {n}: signup_date is not a date, as in 2024-01-31" for n in range(1, 6)),
+                "users: and 4 more problems",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_csv_that_is_refused(tmp_path: Path, parts: list[bytes], said: list[str]) -> None:
     assert of_csv(tmp_path, *parts) == said
 
@@ -126,19 +139,27 @@ MANY = "select 'u' || n as user_id, null::date as signup_date, 'NO' as country f
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ([USER, "select 'u2' as user_id, 'NO' as country"], ["1.parquet: column signup_date is missing; there have to "
-                                                            "be user_id,signup_date,country"]),
-        ([USER.replace("date '2024-01-31'", "[1]")], ["0.parquet: column signup_date is of the type INTEGER[], not a "
-                                                      "date, as in 2024-01-31"]),
-        ([USER.replace("date ", "").replace("2024-01-31", "soon")], ["0.parquet: row 1: signup_date is not a date, as "
-                                                                     "in 2024-01-31"]),
+        (
+            [USER, "select 'u2' as user_id, 'NO' as country"],
+            [("1.parquet: column signup_date is missing; there have to be user_id,signup_date,country")],
+        ),
+        (
+            [USER.replace("date '2024-01-31'", "[1]")],
+            [("0.parquet: column signup_date is of the type INTEGER[], not a date, as in 2024-01-31")],
+        ),
+        (
+            [USER.replace("date ", "").replace("2024-01-31", "soon")],
+            [("0.parquet: row 1: signup_date is not a date, as in 2024-01-31")],
+        ),
         ([USER.replace("date '2024-01-31'", "''")], ["0.parquet: row 1: signup_date is not a date, as in 2024-01-31"]),
         ([USER.replace("'u1'", "null")], ["0.parquet: row 1: user_id is blank"]),
         ([USER, USER.replace("u1", " ")], ["1.parquet: row 1: user_id is blank"]),
-        ([MANY, USER.replace("u1", "u123456")],
-         ["1.parquet: row 1: user_id is that of row 123,457 of 0.parquet; every row needs one of its own"]),
+        (
+            [MANY, USER.replace("u1", "u123456")],
+            ["1.parquet: row 1: user_id is that of row 123,457 of 0.parquet; every row needs one of its own"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_parquet_that_is_refused(tmp_path: Path, parts: list[str], said: list[str]) -> None:
     assert of_parquet(tmp_path, *parts) == said
 
