@@ -56,6 +56,9 @@ def measure(folder: Path, users: int, form: str) -> Measured:
     for left in (home, seeds):
         shutil.rmtree(left, ignore_errors=True)
     os.environ |= {"PODCAST_HOME": str(home), "PODCAST_SEEDS": str(seeds), "PREFECT_LOGGING_LEVEL": "ERROR"}
+    make(seeds, 1, form, changed=False)
+    built()  # dbt has read its project, as in a run; and then there is a first version
+    shutil.rmtree(home)
     make(seeds, users, form, changed=False)
     megabytes = sum(path.stat().st_size for path in seeds.rglob("*") if path.is_file()) / 2**20
     check, hashed, first = checked(), hashed_anew(), built()
@@ -101,13 +104,20 @@ def hashed_anew() -> float:
 
 
 def built() -> float:
-    """Seconds of the step of a run, in which nothing is built when nothing changed."""
-    from flows import reference_files, tasks
+    """Seconds of what the task `build reference` does; nothing is built when nothing changed."""
+    from flows import reference_files, transform, versions
     from flows.settings import load_settings
+    from flows.warehouse import connect
 
     reference_files.forget()
     settings, began = load_settings(), time.perf_counter()
-    tasks.build_reference.fn(settings)
+    content = settings.reference_hash()
+    with connect(settings) as connection:
+        if not versions.is_current(connection, content):
+            versions.enter(connection, content)
+            transform.build_reference(settings)
+            versions.mark_built(connection)
+            connection.execute("checkpoint")
     return time.perf_counter() - began
 
 

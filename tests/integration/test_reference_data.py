@@ -90,7 +90,7 @@ def test_every_form_gives_the_same_tables(home: Home) -> None:
     assert home.query(HISTORY, published=True) == history
 
 
-@pytest.mark.parametrize("form", ["seed", "parquet parts", "csv parts"])
+@pytest.mark.parametrize("form", ["seed", "parquet parts"])
 def test_a_change_is_a_version(home: Home, form: str) -> None:
     home.land(LANDING)
     put(home, form)
