@@ -283,7 +283,7 @@ def test_each_layer_builds_what_the_gate_behind_it_looks_at(selected: dict[str, 
     assert set(selected["questions"]) < set(selected["marts"]) < set(selected["gold"])
 
 
-def test_what_podcast_ask_answers_from_is_an_exposure_and_a_selection(selected: dict[str, list[str]], manifest: dict[str, Any]) -> None:
+def test_what_is_asked_from_is_selected_and_exposed(selected: dict[str, list[str]], manifest: dict[str, Any]) -> None:
     exposures = manifest["exposures"].values()
     asked = [e["depends_on"]["nodes"] for e in exposures if e["type"] == "analysis"]
     assert sorted(asked) == sorted([f"model.podcast.{model}"] for model in selected["questions"])
