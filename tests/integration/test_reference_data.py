@@ -13,8 +13,11 @@ from lines import event, lines
 from reference_data import FORMS
 
 from flows import publish, transform
+from flows.backup import back_up
 from flows.domain import RunStatus
 from flows.errors import ReferenceDataError, TransformError
+from flows.restore import restore
+from flows.settings import load_settings
 
 if TYPE_CHECKING:
     from conftest import Home
@@ -84,6 +87,16 @@ def test_every_form_gives_the_same_tables(home: Home) -> None:
         assert home.run().status is RunStatus.NOTHING_NEW
     assert home.query(HISTORY, published=True) == history
     assert home.query("select count(*) from ops.reference_changes") == [(0,)]
+
+    # A backup has it as it is, and a restore says where it is otherwise by now.
+    put(home, "parquet parts")
+    made = back_up(load_settings())
+    kept = {name for name in made.manifest.files if name.startswith("reference/")}
+    assert kept == {f"reference/{name}/part-{n}.parquet" for name in ("users", "episodes") for n in (0, 1)}
+    put(home, "csv parts", users=USERS[:2])
+    differing = restore(load_settings(), made.path, force=True).other_reference
+    assert set(differing) >= {"users/part-0.parquet", "users/part-0.csv", "episodes/part-1.csv.gz"}
+
     put(home, "seed")
     home.run(full_refresh=True)
     assert snapshot(home.path / "warehouse" / "published.duckdb") == before
