@@ -187,6 +187,7 @@ class ReleaseWindow:
     has_listens_before_release: bool
     window_ends_on: date
     is_window_over: bool
+    is_released_before_data: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -646,14 +647,14 @@ def _end_date(facts: Iterable[Fact], rules: MartRules) -> date | None:
 
 
 def _episode_release_curve(
-    listens: Iterable[Listen], dim_episodes: Sequence[DimEpisode], end_date: date | None
+    listens: Iterable[Listen], dim_episodes: Sequence[DimEpisode], start_date: date | None, end_date: date | None
 ) -> list[ReleaseWindow]:
     first_days: dict[str, list[date]] = defaultdict(list)
     for listen in listens:
         if listen.session_number == 1 and end_date is not None and listen.event_date < end_date:
             first_days[listen.episode_id].append(listen.event_date)
     return [
-        _release_window(dim_episode, dim_episodes, days, first_days, end_date)
+        _release_window(dim_episode, dim_episodes, days, first_days, (start_date, end_date))
         for dim_episode in sorted(dim_episodes, key=lambda dim: dim[0])
         for days in RELEASE_WINDOWS
         if dim_episode[3] is not None
@@ -665,8 +666,9 @@ def _release_window(
     dim_episodes: Sequence[DimEpisode],
     days: int,
     first_days: Mapping[str, list[date]],
-    end_date: date | None,
+    seen: tuple[date | None, date | None],
 ) -> ReleaseWindow:
+    start_date, end_date = seen
     episode_id, podcast_id, _, release_date, *_ = dim_episode
     if release_date is None:
         raise ValueError(dim_episode)
@@ -688,6 +690,7 @@ def _release_window(
         has_listens_before_release=early > 0,
         window_ends_on=release_date + days * DAY,
         is_window_over=_is_over(release_date + days * DAY, end_date),
+        is_released_before_data=start_date is not None and release_date < start_date,
     )
 
 
@@ -794,7 +797,7 @@ def evaluate_marts(
     rules: MartRules,
 ) -> Marts:
     """The marts of these facts; every id of theirs has a row in its dimension."""
-    end_date = _end_date(facts, rules)
+    start_date, end_date = min((fact.event_date for fact in facts), default=None), _end_date(facts, rules)
     listens = _fact_listens(facts, versions, rules)
     listener_episodes = _listener_episodes(listens, dim_episodes)
     return Marts(
@@ -804,7 +807,7 @@ def evaluate_marts(
         listener_episodes=listener_episodes,
         episode_listen_through=_episode_listen_through(listens, dim_episodes),
         country_listen_through=_country_listen_through(facts, listens, dim_users, dim_episodes),
-        episode_release_curve=_episode_release_curve(listens, dim_episodes, end_date),
+        episode_release_curve=_episode_release_curve(listens, dim_episodes, start_date, end_date),
         listener_cohort_retention=_listener_cohort_retention(listens, end_date),
         episode_transitions=_episode_transitions(listener_episodes, end_date),
         dim_podcasts=_dim_podcasts(dim_episodes),

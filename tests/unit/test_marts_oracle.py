@@ -777,6 +777,12 @@ def test_nothing_after_the_newest_fact_has_been_seen() -> None:
     assert [row.is_window_over for row in later.episode_release_curve] == [True, False, False, False, False]
 
 
+@pytest.mark.parametrize(("first", "is_before"), [("05", False), ("06", True), ("04", False)])
+def test_release_before_the_first_day_of_the_data_is_flagged(first: str, is_before: bool) -> None:  # noqa: FBT001
+    rows = marts(event(f"{first} 12:00", "pause")).episode_release_curve
+    assert {row.is_released_before_data for row in rows if row.episode_id == "e1"} == {is_before}
+
+
 def test_order_of_the_facts_does_not_matter() -> None:
     week = golden_week.world()
     backwards = evaluate_marts(week.facts[::-1], week.dim_users, week.dim_episodes[::-1], [], MartRules())

@@ -53,12 +53,13 @@
 {%- endmacro %}
 
 {#-
-    A select of `end_date`, the end (exclusive) of what has been seen: the day after the newest fact, or `analysis_end_date`
-    if that is earlier. A window that ends later is not over, and has no answer yet.
+    A select of `start_date` and `end_date` (exclusive) of what has been seen: from the day of the oldest fact to the day after
+    the newest, or to `analysis_end_date` if that is earlier. A window that ends later is not over, and has no answer yet.
 -#}
 {% macro seen_until(facts) -%}
     {%- set newest = add_days("max(event_date)", 1) -%}
     select
+        min(event_date) as start_date,
         {%- if var("analysis_end_date") %}
         case
             when {{ newest }} > cast('{{ var("analysis_end_date") }}' as date) then cast('{{ var("analysis_end_date") }}' as date)

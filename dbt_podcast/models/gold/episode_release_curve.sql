@@ -63,7 +63,8 @@ curves as (
         end as listeners,
         cast(coalesce(counted.listeners_before_release, 0) as bigint) as listeners_before_release,
         counted.days_before_release > 0 as has_listens_before_release,
-        coalesce(episodes.window_ends_on <= seen.end_date, false) as is_window_over
+        coalesce(episodes.window_ends_on <= seen.end_date, false) as is_window_over,
+        coalesce(episodes.release_date < seen.start_date, false) as is_released_before_data
     from episodes
     inner join counted
         on episodes.episode_id = counted.episode_id
@@ -96,6 +97,7 @@ select
 
     curves.has_listens_before_release,
     curves.is_window_over,
+    curves.is_released_before_data,
 
     curves.release_date,
     curves.window_ends_on
