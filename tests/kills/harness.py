@@ -154,6 +154,8 @@ class Harness:
         now, later = self.traffic.next_leg()
         self.traffic.land(now)
         way = "command" if card is None and self.is_turn_of_command() else "fork"
+        if card and card.function == "transform.build_reference":
+            self.traffic.turn_reference_data()
         full_refresh = self.choose.random() < 0.1
         events: list[tuple[float, Callable[[], None]]] = []
         child = self.start(way, card, full_refresh=full_refresh)

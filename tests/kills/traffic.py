@@ -37,6 +37,7 @@ class Traffic:
     contents: list[tuple[str, bytes]] = field(default_factory=list)
     decisions: dict[str, oracle.Decision] = field(default_factory=dict)
     legs: int = 0
+    turned: bool = False
 
     def __post_init__(self) -> None:
         (self.home / "landing").mkdir(parents=True)
@@ -63,6 +64,12 @@ class Traffic:
         if self.choose.random() < 0.5:
             before |= self._correction()
         return before, dict(named[cut:])
+
+    def turn_reference_data(self) -> None:
+        """The same rows in the other order: other files, and a version of the reference data that changes nothing."""
+        self.turned = not self.turned
+        step = -1 if self.turned else 1
+        write_reference_data(self.home / "seeds", list(KNOWN_USERS)[::step], list(KNOWN_EPISODES)[::step])
 
     def land(self, files: Mapping[str, bytes]) -> None:
         """Whole files appear by a rename, as a careful sender does it."""
