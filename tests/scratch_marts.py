@@ -1,4 +1,4 @@
-"""The SQL of the marts of listening in a scratch database: compiled by dbt once, then run without it as often as needed."""
+"""The SQL of the marts of listening in a scratch database: compiled by dbt once, then run without it at will."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-from marts_oracle import Version
-from oracle import DimEpisode, Episode, Fact
 
 from flows import transform
 from flows.settings import DBT_PROJECT, Settings
+
+if TYPE_CHECKING:
+    from marts_oracle import Version
+    from oracle import DimEpisode, Episode, Fact
 
 MARTS = ("fact_listens", "episode_daily", "listener_daily", "listener_episodes", "episode_listen_through")
 """Those that a run changes where its batches touched something."""

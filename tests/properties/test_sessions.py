@@ -48,7 +48,7 @@ START = datetime.fromisoformat("2024-03-10T23:30:00")
 LOAD_AT = datetime.fromisoformat("2024-06-01T12:00:00")
 GAP = timedelta(minutes=30)
 TICK = timedelta(microseconds=1)
-USERS = ("ann", "ben")
+USERS = ("ann", "ben", "cat")
 EPISODES = ("one", "two", "three", "stray")
 
 seconds = st.sampled_from((1, 47, 48, 57, 59, 60, 61, 399, 400, 950, 1000, 1199, 1200, 86_400)) | st.integers(1, 86_400)
@@ -193,7 +193,7 @@ def assert_as_the_oracle(found: ScratchMarts, world: World) -> None:
         assert_nearly_same(rows, marts_oracle.rows(expected, mart), mart)
 
 
-@examples(150)
+@examples(100)
 @given(world=worlds())
 def test_the_sql_equals_the_oracle(marts: ScratchMarts, world: World) -> None:
     built = marts.build(world)
@@ -203,7 +203,7 @@ def test_the_sql_equals_the_oracle(marts: ScratchMarts, world: World) -> None:
     assert len(ids) == len(set(ids))
 
 
-@examples(60)
+@examples(30)
 @given(data=st.data(), world=worlds())
 def test_the_order_of_the_rows_changes_nothing(marts: ScratchMarts, data: st.DataObject, world: World) -> None:
     built = marts.build(world)
@@ -212,17 +212,18 @@ def test_the_order_of_the_rows_changes_nothing(marts: ScratchMarts, data: st.Dat
     assert marts.build(shuffled) == built
 
 
-@examples(100)
+@examples(60)
 @given(runs=histories())
 def test_runs_leave_what_a_full_refresh_makes(marts: ScratchMarts, runs: list[Run]) -> None:
     marts.build(runs[0].world)
-    left = [marts.update(run.world, run.touched) for run in runs[1:]]
-    assert_as_the_oracle(marts, runs[-1].world)
+    for run in runs[1:]:
+        left = marts.update(run.world, run.touched)
+        assert_as_the_oracle(marts, run.world)
 
-    assert left == [marts.build(run.world) for run in runs[1:]]
+    assert left == marts.build(runs[-1].world)
 
 
-@examples(60)
+@examples(30)
 @given(world=worlds(), days=st.sampled_from((1, 7, 29, 365, -1, -70)))
 def test_days_later_all_is_the_same_but_for_the_days(marts: ScratchMarts, world: World, days: int) -> None:
     shift = timedelta(days=days)
@@ -251,7 +252,7 @@ def _later(value: Any, shift: timedelta) -> Any:
     return value + shift if isinstance(value, date) else value
 
 
-@examples(60)
+@examples(40)
 @given(world=worlds())
 def test_every_play_and_completion_is_in_one_listen(marts: ScratchMarts, world: World) -> None:
     """In that which began last: by their ends listens may overlap, as a seek in a long play ends the wait early."""
