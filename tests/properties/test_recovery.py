@@ -42,6 +42,7 @@ RULES = (
 )
 POINTS = (
     (ledger, "record", 1),
+    (transform, "build_reference", 1),
     *((transform, "build_layer", layer) for layer in (1, 2, 3, 4)),
     *((checkpoints, "validate", gate) for gate in (1, 2, 3, 4)),
     (quarantine, "hold_back", 1),
@@ -124,6 +125,21 @@ class Recovery(RuleBasedStateMachine):
         name = sorted(self.files)[index % len(self.files)]
         (self.landing / name).unlink()
         del self.files[name]
+
+    @rule(
+        index=pick_any,
+        podcast_id=st.sampled_from(("p1", "p2", None)),
+        release_date=st.sampled_from((date(2025, 12, 31), date(2026, 1, 1), None)),
+        seconds=st.sampled_from((None, 0, 50, 1800)),
+    )
+    def an_episode_is_described_otherwise(
+        self, index: int, podcast_id: str | None, release_date: date | None, seconds: int | None
+    ) -> None:
+        """Taken up by whatever runs next; batches are judged by ids, which stay."""
+        episodes = self.history.episodes
+        episode_id, _, title, _, _ = episodes[index % len(episodes)]
+        episodes[index % len(episodes)] = (episode_id, podcast_id, title, release_date, seconds)
+        write_reference_data(self.home / "seeds", USERS[:-2], episodes)
 
     # What is done
 
