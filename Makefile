@@ -46,8 +46,8 @@ test: $(VENV)/dev.stamp ## lint, types and all tests
 test-unit: $(VENV)/dev.stamp ## the fast tests only
 	@$(BIN)/pytest tests/unit
 
-test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, for an hour or more
-	@$(BIN)/pytest tests/properties/test_recovery.py --hypothesis-profile=long --timeout=0
+test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and random listening, for an hour or more
+	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
 
 bench-reporting: setup ## what the report of a run costs after 10, 100 and 1,000 runs
 	@$(BIN)/python benchmarks/reporting.py

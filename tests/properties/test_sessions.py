@@ -48,7 +48,6 @@ START = datetime.fromisoformat("2024-03-10T23:30:00")
 LOAD_AT = datetime.fromisoformat("2024-06-01T12:00:00")
 GAP = timedelta(minutes=30)
 TICK = timedelta(microseconds=1)
-USERS = ("ann", "ben", "cat")
 EPISODES = ("one", "two", "three", "stray")
 
 seconds = st.sampled_from((1, 47, 48, 57, 59, 60, 61, 399, 400, 950, 1000, 1199, 1200, 86_400)) | st.integers(1, 86_400)
@@ -63,6 +62,7 @@ class Step(NamedTuple):
     episode_id: str
     event_type: str
     seconds: int
+    is_at_once: bool
     is_after_any_episode: bool
     is_after_end: bool
     wait: timedelta
@@ -72,6 +72,8 @@ class Step(NamedTuple):
     def moment(self, last: Fact | None) -> datetime:
         if last is None:
             return START
+        if self.is_at_once:
+            return last.timestamp
         moment = (event_end(last) if self.is_after_end else last.timestamp) + self.wait
         if self.is_at_midnight:
             moment = datetime.combine(moment.date() + timedelta(days=1), time.min)
@@ -80,20 +82,22 @@ class Step(NamedTuple):
 
 rarely = st.sampled_from((False, False, False, True))
 waits = st.sampled_from(
-    (timedelta(0), timedelta(0), GAP, GAP, -GAP, timedelta(seconds=1), timedelta(days=1), timedelta(days=7))
+    (*(timedelta(0),) * 3, *(GAP,) * 4, -GAP, timedelta(seconds=1), timedelta(days=1), timedelta(days=7))
 )
 steps = st.builds(
     Step,
-    st.sampled_from(USERS),
-    st.sampled_from(EPISODES),
+    st.sampled_from(("ann", "ann", "ann", "ben")),
+    st.sampled_from(("one", "one", "one", "two", "three", "stray")),
     st.sampled_from(("play", "play", "complete", "pause", "seek")),
     seconds,
+    rarely,
     rarely,
     st.booleans(),
     waits,
     rarely,
     ticks,
 )
+crowds = st.lists(steps, min_size=25, max_size=40)
 
 
 def facts_of(taken: Sequence[Step]) -> list[Fact]:
@@ -137,7 +141,7 @@ def moments(draw: st.DrawFn, facts: Sequence[Fact]) -> datetime:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    facts = in_force(facts_of(draw(st.lists(steps, min_size=1, max_size=24))))
+    facts = in_force(facts_of(draw(st.lists(steps, min_size=1, max_size=40) | crowds)))
     episodes = [draw(reference_rows(episode_id)) for episode_id in EPISODES if episode_id != "stray"]
     versions = [
         Version(episode_id, draw(lengths), moment)
@@ -159,7 +163,7 @@ class Run:
 def histories(draw: st.DrawFn) -> list[Run]:
     """Events come in any order, some go again or are replaced; reference data comes, changes and goes."""
     count = draw(st.integers(2, 4))
-    facts = facts_of(draw(st.lists(steps, min_size=1, max_size=16)))
+    facts = facts_of(draw(st.lists(steps, min_size=1, max_size=40) | crowds))
     number = st.integers(0, count - 1)
     stays = [(draw(number), draw(st.sampled_from((count, count, count, *range(1, count))))) for _ in facts]
     rows: dict[str, Episode] = {}
