@@ -97,7 +97,34 @@ steps = st.builds(
     rarely,
     ticks,
 )
-crowds = st.lists(steps, min_size=25, max_size=40)
+
+
+@st.composite
+def meetings(draw: st.DrawFn) -> list[Step]:
+    """A play, another event at the same time, and one after the gap since that time: their order tells the session."""
+    first, second, third = (draw(steps)._replace(user_id="cat", episode_id="one") for _ in range(3))
+    return [
+        first._replace(event_type="play", is_at_once=False, is_after_any_episode=False, wait=timedelta(days=1)),
+        second._replace(event_type=draw(st.sampled_from(("complete", "pause", "seek"))), is_at_once=True),
+        third._replace(is_at_once=False, is_after_end=False, is_at_midnight=False, wait=GAP),
+    ]
+
+
+@st.composite
+def weeks(draw: st.DrawFn) -> list[Step]:
+    """A first listen, and one of another episode seven days later."""
+    first, second = (draw(steps)._replace(user_id="dan", event_type="play", is_at_once=False) for _ in range(2))
+    later = second._replace(is_after_any_episode=True, is_after_end=False, is_at_midnight=False, wait=timedelta(days=7))
+    return [first._replace(episode_id="one"), later._replace(episode_id="two")]
+
+
+several = st.lists(steps, min_size=1, max_size=40) | st.lists(steps, min_size=25, max_size=40)
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> list[Step]:
+    """Steps that have little to do with each other, and some that have."""
+    return [*draw(several), *draw(st.just([]) | meetings()), *draw(st.just([]) | weeks())]
 
 
 def facts_of(taken: Sequence[Step]) -> list[Fact]:
@@ -105,8 +132,8 @@ def facts_of(taken: Sequence[Step]) -> list[Fact]:
     last: dict[tuple[str, ...], Fact] = {}
     facts = []
     for number, step in enumerate(taken):
-        before = last.get((step.user_id,) if step.is_after_any_episode else (step.user_id, step.episode_id))
-        timestamp = step.moment(before)
+        pair, user = last.get((step.user_id, step.episode_id)), last.get((step.user_id,))
+        timestamp = step.moment(user if step.is_after_any_episode or pair is None else pair)
         fact = Fact(
             user_id=step.user_id,
             episode_id=step.episode_id,
@@ -141,7 +168,7 @@ def moments(draw: st.DrawFn, facts: Sequence[Fact]) -> datetime:
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    facts = in_force(facts_of(draw(st.lists(steps, min_size=1, max_size=40) | crowds)))
+    facts = in_force(facts_of(draw(crowds())))
     episodes = [draw(reference_rows(episode_id)) for episode_id in EPISODES if episode_id != "stray"]
     versions = [
         Version(episode_id, draw(lengths), moment)
@@ -163,7 +190,7 @@ class Run:
 def histories(draw: st.DrawFn) -> list[Run]:
     """Events come in any order, some go again or are replaced; reference data comes, changes and goes."""
     count = draw(st.integers(2, 4))
-    facts = facts_of(draw(st.lists(steps, min_size=1, max_size=40) | crowds))
+    facts = facts_of(draw(crowds()))
     number = st.integers(0, count - 1)
     stays = [(draw(number), draw(st.sampled_from((count, count, count, *range(1, count))))) for _ in facts]
     rows: dict[str, Episode] = {}
