@@ -418,6 +418,7 @@ def test_a_damaged_database_in_a_run(home: Home) -> None:
             assert snapshot(published(home)) == before
         else:
             check(home, LANDING | NEW)
+            before = snapshot(published(home))
 
     working(home).write_bytes(whole)
     home.run()
