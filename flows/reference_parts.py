@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows import reference_files
 from flows.reference_files import Form, Kind, Source
@@ -18,6 +18,7 @@ from flows.reference_files import Form, Kind, Source
 if TYPE_CHECKING:
     import duckdb
 
+NOTHING_FETCHED: dict[str, Any] = {"autoinstall_known_extensions": "false"}
 WRITTEN = {"date": "a date, as in 2024-01-31", "integer": "a whole number, as in 1800"}
 TAKEN = {
     "date": ("DATE", "TIMESTAMP", "VARCHAR"),
@@ -92,7 +93,7 @@ def _of_parquet(kind: Kind, path: Path) -> Iterator[str]:
     import duckdb
 
     try:
-        with duckdb.connect() as connection:
+        with duckdb.connect(config=NOTHING_FETCHED) as connection:
             described = connection.execute("describe from read_parquet(?)", [reference_files.escaped(path)]).fetchall()
     except duckdb.Error:
         yield "is no Parquet file, or not whole"
@@ -114,7 +115,7 @@ def _of_parquet(kind: Kind, path: Path) -> Iterator[str]:
 def _within(source: Source, limits: dict[str, str]) -> Iterator[str]:
     import duckdb
 
-    with duckdb.connect(config={**limits, "autoinstall_known_extensions": "false"}) as connection:
+    with duckdb.connect(config=NOTHING_FETCHED | limits) as connection:
         try:
             is_right = _is_right(connection, source)
         except duckdb.Error:
