@@ -15,6 +15,7 @@ import golden_week
 import pytest
 from comparison import assert_marts, expected_world, write_reference_data
 from conftest import Home
+from marts_oracle import MartRules
 
 if TYPE_CHECKING:
     from oracle import Episode, World
@@ -162,3 +163,20 @@ def test_a_first_length_holds_for_the_time_before_it(later: Stage, remeasured: S
 
 def test_what_was_remeasured_is_as_the_oracle_has_it(remeasured: Stage) -> None:
     assert_marts(remeasured.published, remeasured.world)
+
+
+# By other rules
+
+
+def test_changed_rules_of_listening_hold_for_what_was_there_before_too(home: Home) -> None:
+    home.set(seeds=golden_week.FOLDER)
+    before = run(home, "before", {golden_week.EVENTS: b"".join(LINES)}, golden_week.episodes())
+    home.set(session_gap_minutes=5, valid_listen_seconds=1200)
+    after = run(home, "after", {}, golden_week.episodes())
+
+    rules = MartRules(session_gap_minutes=5, valid_listen_seconds=1200)
+    assert_marts(after.published, after.world, rules)
+    counts = "select count(*), count(*) filter (where is_valid) from gold.fact_listens"
+    ((listens, valid),), ((more, fewer),) = before.query(counts), after.query(counts)
+    assert more > listens
+    assert fewer < valid
