@@ -308,6 +308,13 @@ def test_gold_is_for_everybody_and_the_rest_for_the_pipeline(manifest: dict[str,
 
 # What is broken, and the tests that have to see it.
 A_ROW = "select * from silver.cleansed_events order by interaction_id limit 1"
+A_FACT = "select * from gold.fact_user_interactions where event_type = '{}' order by interaction_id limit 1"
+ONE_FACT_TWICE = {
+    "unique_fact_user_interactions_interaction_id",
+    "same_row_count_fact_user_interactions_ref_cleansed_events_",
+    "accepted_values_warehouse_accounting_reconciles__False__True",
+    "accepted_values_warehouse_accounting_days_reconcile__False__True",
+}
 BREAKAGES = {
     f"insert into silver.cleansed_events {A_ROW}": {
         "unique_cleansed_events_interaction_id",
@@ -334,11 +341,10 @@ BREAKAGES = {
         "at_least_cleansed_events_duration__1",
         "duration_where_expected_cleansed_events_",
     },
-    "insert into gold.fact_user_interactions select * from gold.fact_user_interactions limit 1": {
-        "unique_fact_user_interactions_interaction_id",
-        "same_row_count_fact_user_interactions_ref_cleansed_events_",
-        "accepted_values_warehouse_accounting_reconciles__False__True",
-        "accepted_values_warehouse_accounting_days_reconcile__False__True",
+    f"insert into gold.fact_user_interactions {A_FACT.format('pause')}": ONE_FACT_TWICE,
+    f"insert into gold.fact_user_interactions {A_FACT.format('play')}": {
+        *ONE_FACT_TWICE,
+        "every_listening_event_is_in_a_listen_fact_listens_",
     },
     "update gold.fact_user_interactions set user_id = 'orphan' where event_type = 'play'": {
         "relationships_fact_user_interactions_user_id__user_id__ref_dim_users_"
@@ -350,7 +356,7 @@ BREAKAGES = {
         "relationships_episode_listen_through_episode_id__episode_id__ref_dim_episodes_",
         "relationships_listener_episodes_episode_id__episode_id__ref_dim_episodes_",
     },
-    "insert into gold.dim_users select * from gold.dim_users limit 1": {"unique_dim_users_user_id"},
+    "insert into gold.dim_users select * from gold.dim_users order by user_id limit 1": {"unique_dim_users_user_id"},
     "update gold.fact_user_interactions set event_date = null, duration = -1 where event_type = 'complete'": {
         "not_null_fact_user_interactions_event_date",
         "at_least_fact_user_interactions_duration__1",
