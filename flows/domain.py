@@ -192,6 +192,14 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class BuiltModel:
+    """A model, seed or snapshot that dbt has built, and the seconds it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ExpectationResult:
     """One expectation in one checkpoint run, over all batches of the run (`batch_id` None) or for one of them."""
 

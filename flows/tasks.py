@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from flows import (
     artifacts,
@@ -35,6 +36,7 @@ from flows.checkpoints import NONE_FAILS
 from flows.domain import (
     Batch,
     BatchStatus,
+    BuiltModel,
     Decision,
     ExpectationResult,
     Gate,
@@ -163,16 +165,21 @@ def build_reference(settings: Settings, *, full_refresh: bool = False) -> None:
         if versions.is_current(connection, content) and not full_refresh:
             return
         versions.enter(connection, content)
-        names = transform.build_reference(settings)
+        built = transform.build_reference(settings)
         versions.mark_built(connection)
-    progress.report("build reference", f"{len(names)} models")
+    _report_built("reference", built)
 
 
 @task(name="build layer", task_run_name="build {layer}", **ONCE)
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> None:
     """dbt, one layer."""
-    names = transform.build_layer(settings, layer, full_refresh=full_refresh)
-    progress.report(f"build {layer}", f"{len(names)} models")
+    _report_built(layer, transform.build_layer(settings, layer, full_refresh=full_refresh))
+
+
+def _report_built(what: str, built: Sequence[BuiltModel]) -> None:
+    """The step, and in the log of the task run the seconds of each model."""
+    progress.report(f"build {what}", f"{len(built)} models")
+    get_run_logger().info("\n".join(f"{model.seconds:8.2f} s  {model.name}" for model in built))
 
 
 @task(name="validate gate", task_run_name="validate gate {gate}", **ONCE)

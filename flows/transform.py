@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from flows import reference_files
-from flows.domain import Layer
+from flows.domain import BuiltModel, Layer
 from flows.errors import TransformError
 from flows.settings import DBT_PROJECT, Settings
 
 
-def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[str, ...]:
-    """Build the models with the layer's tag; returns their names. Raises `TransformError`."""
+def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[BuiltModel, ...]:
+    """Build the models with the layer's tag. Raises `TransformError`."""
     return _build(settings, layer, f"the {layer} layer", full_refresh=full_refresh)
 
 
-def build_reference(settings: Settings) -> tuple[str, ...]:
-    """Build seeds, tables and histories of the reference data; returns their names. Raises `TransformError`.
+def build_reference(settings: Settings) -> tuple[BuiltModel, ...]:
+    """Build seeds, tables and histories of the reference data. Raises `TransformError`.
 
     Always as a full refresh, which makes the seeds anew: their columns may have come to stand in another order. It
     drops no history.
@@ -30,11 +30,12 @@ def build_reference(settings: Settings) -> tuple[str, ...]:
     return _build(settings, "reference", "the reference data", full_refresh=True)
 
 
-def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tuple[str, ...]:
+def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tuple[BuiltModel, ...]:
     """Everything with the tag.
 
-    In this process, where the models see the working database through the connection that is open anyway.
-    Raises `TransformError` naming each model that failed, and why.
+    In this process, where the models see the working database through the connection that is open anyway, and
+    without a Prefect task run for each model: most of the time of a small run went into those. Nor is dbt's
+    manifest written each time, which nobody reads. Raises `TransformError` naming each model that failed, and why.
     """
     from dbt_common.events.base_types import EventLevel
     from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
@@ -43,6 +44,7 @@ def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tu
         "build", "--select", f"tag:{tag}",
         "--exclude-resource-type", "test", "unit_test",
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
+        "--no-write-json",
         "--quiet",
     ]  # fmt: skip
     with _environment(settings):
@@ -54,6 +56,7 @@ def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tu
                 log_level=EventLevel.WARN,  # by default Prefect's own level, whose names dbt does not all know
             ),
             raise_on_failure=False,
+            _disable_callbacks=True,
         )
         try:
             result = runner.invoke(arguments + (["--full-refresh"] if full_refresh else []))
@@ -61,7 +64,7 @@ def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tu
             raise TransformError(f"dbt could not build {what}: {error}") from error
         finally:
             close_connections()
-    return _names_of_built(what, result)
+    return _built(what, result)
 
 
 def generate_docs(settings: Settings) -> Path:
@@ -194,10 +197,10 @@ def _described(source: reference_files.Source) -> dict[str, Any]:
     return {"form": source.form, "paths": source.patterns(), "columns": columns}
 
 
-def _names_of_built(what: str, result: Any) -> tuple[str, ...]:  # noqa: ANN401 - dbt's own type
+def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type
     nodes = list(result.result or ())
     failed = [f"{n.node.name}: {n.message}" for n in nodes if str(n.status) not in ("success", "pass")]
     if failed or not nodes or not result.success:
         problems = "\n".join(failed) or str(result.exception or "no model has the tag")
         raise TransformError(f"dbt could not build {what}; nothing was published.\n{problems}")
-    return tuple(n.node.name for n in nodes)
+    return tuple(BuiltModel(n.node.name, n.execution_time) for n in nodes)

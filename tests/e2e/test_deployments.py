@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -174,6 +175,18 @@ def test_the_run_leaves_its_summary_and_what_is_in_quarantine(ui: Ui) -> None:
     assert artifacts["quarantine"]["type"] == "table"
     (row,) = json.loads(artifacts["quarantine"]["data"])
     assert row["file"].replace("\\", "") == BAD_FILE
+
+
+def test_each_build_says_how_long_each_model_took(ui: Ui) -> None:
+    (run,) = ui.runs("podcast-pipeline/pipeline", "Quarantined")
+    tasks = ui.ask("POST", "/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, limit=200)
+    (gold,) = [task["id"] for task in tasks if task["name"] == "build gold"]
+    lines = [
+        line
+        for log in ui.ask("POST", "/logs/filter", logs={"task_run_id": {"any_": [gold]}}, limit=200)
+        for line in log["message"].splitlines()
+    ]
+    assert [line for line in lines if re.fullmatch(r" +\d+\.\d\d s  fact_listens", line)], lines
 
 
 def test_the_link_to_the_site_leads_to_the_served_site(ui: Ui) -> None:
