@@ -672,9 +672,9 @@ def _release_window(
     episode_id, podcast_id, _, release_date, *_ = dim_episode
     if release_date is None:
         raise ValueError(dim_episode)
-    listeners = _window_listeners(dim_episode, days, first_days, end_date)
+    listeners = _window_listeners(dim_episode, days, first_days, seen)
     show = [dim for dim in dim_episodes if podcast_id is not None and dim[1] == podcast_id]
-    of_show = [_window_listeners(dim, days, first_days, end_date) for dim in show]
+    of_show = [_window_listeners(dim, days, first_days, seen) for dim in show if not _is_before(dim[3], start_date)]
     show_median = _median([Fraction(count) for count in of_show if count is not None])
     early = sum(day < release_date for day in first_days.get(episode_id, ()))
     return ReleaseWindow(
@@ -690,18 +690,31 @@ def _release_window(
         has_listens_before_release=early > 0,
         window_ends_on=release_date + days * DAY,
         is_window_over=_is_over(release_date + days * DAY, end_date),
-        is_released_before_data=start_date is not None and release_date < start_date,
+        is_released_before_data=_is_before(release_date, start_date),
     )
 
 
 def _window_listeners(
-    dim_episode: DimEpisode, days: int, first_days: Mapping[str, list[date]], end_date: date | None
+    dim_episode: DimEpisode,
+    days: int,
+    first_days: Mapping[str, list[date]],
+    seen: tuple[date | None, date | None],
 ) -> int | None:
-    """Those who had listened when the window ended, before the release too; None while it is not over."""
+    """Those who had listened when the window ended, before the release too.
+
+    None while it is not over, and for one of which no day was seen.
+    """
+    start_date, end_date = seen
     episode_id, _, _, release_date, *_ = dim_episode
     if release_date is None or not _is_over(release_date + days * DAY, end_date):
         return None
+    if start_date is None or release_date + days * DAY <= start_date:
+        return None
     return sum(day < release_date + days * DAY for day in first_days.get(episode_id, ()))
+
+
+def _is_before(release_date: date | None, start_date: date | None) -> bool:
+    return release_date is not None and start_date is not None and release_date < start_date
 
 
 def _is_over(end: date, end_date: date | None) -> bool:

@@ -783,6 +783,14 @@ def test_release_before_the_first_day_of_the_data_is_flagged(first: str, is_befo
     assert {row.is_released_before_data for row in rows if row.episode_id == "e1"} == {is_before}
 
 
+def test_what_came_out_before_the_data_begin_counts_where_it_was_seen_and_in_no_median() -> None:
+    found = marts(event("06 12:00"), event("07 12:00", episode="e2"), event("09 12:00", "pause"))
+
+    # The first day of e1 was over when the data begin; of its three days the last two were seen.
+    assert curve(found)[:3] == [(None, 1.0, None), (1, 1.0, 1.0), (None, None, None)]
+    assert curve(found, "e2")[:3] == [(1, 1.0, 1.0), (1, 1.0, 1.0), (None, None, None)]
+
+
 def test_order_of_the_facts_does_not_matter() -> None:
     week = golden_week.world()
     backwards = evaluate_marts(week.facts[::-1], week.dim_users, week.dim_episodes[::-1], [], MartRules())

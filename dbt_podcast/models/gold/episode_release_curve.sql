@@ -58,8 +58,10 @@ curves as (
 
     select
         episodes.*,
+        -- of a window that was over before the data begin nothing was seen
         case
-            when episodes.window_ends_on <= seen.end_date then cast(coalesce(counted.listeners, 0) as bigint)
+            when episodes.window_ends_on <= seen.end_date and episodes.window_ends_on > seen.start_date
+                then cast(coalesce(counted.listeners, 0) as bigint)
         end as listeners,
         cast(coalesce(counted.listeners_before_release, 0) as bigint) as listeners_before_release,
         counted.days_before_release > 0 as has_listens_before_release,
@@ -73,6 +75,7 @@ curves as (
 
 ),
 
+-- episodes whose first listeners nobody saw would make every later one look good
 shows as (
 
     select
@@ -81,6 +84,7 @@ shows as (
         cast({{ median("listeners") }} as double) as median_listeners
     from curves
     where podcast_id is not null
+        and not is_released_before_data
     group by podcast_id, days_since_release
 
 )
