@@ -272,7 +272,7 @@ ASKING = {
     "episode": click.Option(["--episode"], metavar="ID", help="Only this episode."),
     "user": click.Option(["--user"], metavar="ID", help="Only this user, by the id as the events have it."),
     "limit": click.Option(
-        ["--limit"], type=click.IntRange(min=1), default=100, show_default=True, help="Most rows to show."
+        ["--limit"], type=click.IntRange(1, 10**9), default=100, show_default=True, help="Most rows to show."
     ),
     "json": click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object, and nothing else."),
 }

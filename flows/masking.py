@@ -7,8 +7,11 @@ import os
 import re
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from flows import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,15 +100,22 @@ def open_mask(settings: Settings) -> Mask:
 
 
 def _kept_key(path: Path) -> bytes:
+    """The key of the home; without one a new one, which is there whole or not at all, whoever else makes one now."""
+    with suppress(FileNotFoundError):
+        if key := path.read_bytes():
+            return key
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        key = secrets.token_hex(KEY_BYTES).encode()
-        file.write(key)
-    return key
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secrets.token_hex(KEY_BYTES))
+    files.sync(beside)
+    if path.exists():  # empty, as a full disk leaves it
+        beside.replace(path)
+    else:
+        with suppress(FileExistsError):
+            os.link(beside, path)
+    beside.unlink(missing_ok=True)
+    return path.read_bytes()
 
 
 def _shape(word: str) -> str:

@@ -88,8 +88,17 @@ def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> No
     path = tmp_path / "mask.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_bytes()) == 64
+    assert list(tmp_path.iterdir()) == [path]
     assert open_mask(Settings(home=tmp_path, mask_key=SecretStr("k"))) == Mask(b"k")
     assert "k1" not in repr(Settings(home=tmp_path, mask_key=SecretStr("k1")))
+
+
+def test_an_empty_key_masks_nothing_and_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "mask.key").touch()
+    mask = open_mask(Settings(home=tmp_path))
+    assert mask == Mask((tmp_path / "mask.key").read_bytes())
+    assert len(mask.key or b"") == 64
+    assert mask == open_mask(Settings(home=tmp_path))
 
 
 TEXT = st.text() | st.from_regex(r'\{"user_id": "u[0-9]{4}"', fullmatch=True)
