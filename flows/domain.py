@@ -192,6 +192,16 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What a run makes the tables of besides the batches, as it was when the run began and checked it."""
+
+    reference_hash: str
+    """Of the reference data and of what makes tables of it."""
+    inputs_hash: str
+    """Of the reference data, the rules and the models."""
+
+
+@dataclass(frozen=True)
 class BuiltModel:
     """A model, seed or snapshot that dbt has built, and the seconds it took."""
 

@@ -52,7 +52,6 @@ def record_run(
     *,
     catalog: str,
     inputs_hash: str | None = None,
-    gold_version: str | None = None,
     message: str | None = None,
 ) -> None:
     """Enter a run that ended."""
@@ -64,14 +63,13 @@ def record_run(
             ? as batches, ? as published_batches, ? as quarantined_batches,
             ? as lines, ? as malformed, ? as invalid, ? as duplicates, ? as facts, ? as held_back,
             ? as total_lines, ? as total_malformed, ? as total_invalid, ? as total_duplicates,
-            ? as total_facts, ? as total_held_back, ? as inputs_hash, ? as gold_version, ? as newest_event_at
+            ? as total_facts, ? as total_held_back, ? as inputs_hash, ? as newest_event_at
         """,
         [
             summary.run_id, summary.started_at, summary.finished_at, summary.status, message,
             summary.published_batches + len(summary.quarantined) + len(summary.empty),
             summary.published_batches, len(summary.quarantined),
-            *_counts(summary.run), *_counts(summary.warehouse), inputs_hash, gold_version,
-            summary.newest_event_at,
+            *_counts(summary.run), *_counts(summary.warehouse), inputs_hash, summary.newest_event_at,
         ],
     )  # fmt: skip
 
@@ -209,14 +207,6 @@ def _state(status: str, reason: str | None) -> str:
 
 def _is_change(change: VerdictChange) -> bool:
     return change.before != change.after or bool(change.rows_changed) or change.invalid_before != change.invalid_after
-
-
-def last_gold_version(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """By which models and rules the last run that passed made gold."""
-    row = connection.execute(
-        "select arg_max_null(gold_version, finished_at) from ops.runs where status = 'passed'"
-    ).fetchone()
-    return row[0] if row else None
 
 
 def last_inputs_hash(connection: duckdb.DuckDBPyConnection) -> str | None:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import history, progress, publish, reference, tasks
+from flows import history, progress, publish, reference, tasks, versions
 from flows.artifacts import RunProgress, end_flow
 from flows.domain import (
     BatchStatus,
     Gate,
+    Inputs,
     Layer,
     Loaded,
     Plan,
@@ -48,6 +49,7 @@ class Run:
 
     settings: Settings
     summary: RunSummary
+    inputs: Inputs
     full_refresh: bool = False
     is_rehearsal: bool = False
     gold_is_outdated: bool = False
@@ -87,7 +89,7 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
 
 def judge_again(run: Run, *, only_outdated: bool) -> None:
     """Open batches for the gates, with the row rules as they are now to compare with."""
-    tasks.build_reference(run.settings)
+    tasks.build_reference(run.settings, run.inputs)
     for layer in (Layer.RAW, Layer.BRONZE):
         tasks.build_layer(run.settings, layer)
     tasks.open_batches_again(run.settings, run.run_id, only_outdated=only_outdated)
@@ -104,7 +106,7 @@ def process(run: Run, plan: Plan) -> RunSummary:
         tasks.report_changes(run.settings, summary)
     if run.is_rehearsal:
         return summary
-    tasks.publish_tables(run.settings, summary)
+    tasks.publish_tables(run.settings, summary, run.inputs)
     tasks.report_run(run.settings, summary)
     return summary
 
@@ -115,7 +117,7 @@ def pass_gates(run: Run) -> list[Verdict]:
     That is an earlier attempt at a file whose later one was held back, where both are to be judged again.
     """
     verdicts: dict[Gate, Verdict] = {}
-    tasks.build_reference(run.settings, full_refresh=run.full_refresh)
+    tasks.build_reference(run.settings, run.inputs, full_refresh=run.full_refresh)
     step = 0
     while step < len(STEPS):
         layer, gate = STEPS[step]
@@ -167,11 +169,12 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
-            if history.last_inputs_hash(connection) != settings.inputs_hash():
+            inputs = Inputs(settings.reference_hash(), settings.inputs_hash())
+            if history.last_inputs_hash(connection) != inputs.inputs_hash:
                 scratch = settings.warehouse_path.with_name("reference.tmp")
                 reference.check(settings.seeds, memory_limit=settings.memory_limit, scratch=scratch)
-            outdated = history.last_gold_version(connection) != settings.gold_version()
-            yield Run(settings, summary, full_refresh, gold_is_outdated=outdated)
+            outdated = not versions.is_gold_made_by(connection, settings.gold_version())
+            yield Run(settings, summary, inputs, full_refresh, gold_is_outdated=outdated)
             if history.is_recorded(connection, run_id):
                 history.record_steps(connection, run_id, progress.steps())
         except BaseException as error:

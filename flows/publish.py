@@ -52,12 +52,14 @@ TABLES = (
 )
 
 
-def publish(settings: Settings, connection: duckdb.DuckDBPyConnection, summary: RunSummary) -> None:
+def publish(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, summary: RunSummary, *, inputs_hash: str
+) -> None:
     """Make the copy beside the published one, check it, rename it, and only then settle the ledger.
 
     A crash before the rename leaves the last published state; one after it leaves a ledger that does not know what
-    is published, and the next run begins by catching up (`catch_up`). Raises `PublishError` when the copy
-    differs from the warehouse.
+    is published but for the mark in `ops.publishing`, and the next run begins by catching up (`catch_up`). Raises
+    `PublishError` when the copy differs from the warehouse.
     """
     batch_ids = [batch.batch_id for batch in ledger.pending(connection)]
     history.record_steps(connection, summary.run_id, progress.steps())
@@ -65,13 +67,14 @@ def publish(settings: Settings, connection: duckdb.DuckDBPyConnection, summary: 
     _remove(copy)
     _copy_tables(connection, copy)
     try:
-        _settle(settings, connection, "published", batch_ids, summary)
+        _settle(settings, connection, "published", batch_ids, summary, inputs_hash)
         _compare(connection)
         connection.execute("checkpoint published")
     finally:
         connection.execute("detach published")
+    _mark(connection, summary.run_id)
     _replace(copy, settings.published_path)
-    _settle(settings, connection, settings.warehouse_path.stem, batch_ids, summary)
+    _settle(settings, connection, settings.warehouse_path.stem, batch_ids, summary, inputs_hash)
 
 
 def catch_up(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
@@ -99,19 +102,22 @@ def catch_up(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
-    """The newest run of the copy, and all that it settled, if the warehouse lacks just this run.
+    """The newest run of the copy, and all that it settled, if it is the one that this warehouse was publishing.
 
-    Nothing else can have changed these columns since: every run, and every decision, begins by catching up.
+    Nothing else can have changed these columns since: every run, and every decision, begins by catching up. A copy
+    that another state of the warehouse has made, as before a rebuild, is none to go by: it will be made anew.
     """
     lacking = connection.execute(
         """
         select run_id, finished_at from published.ops.runs
-        where status = 'passed' and run_id not in (select run_id from ops.runs where status = 'passed')
+        where status = 'passed'
+            and run_id in (select run_id from ops.publishing)
+            and run_id not in (select run_id from ops.runs where status = 'passed')
         """
-    ).fetchall()
-    if len(lacking) != 1:
+    ).fetchone()
+    if lacking is None:
         return
-    ((run_id, finished_at),) = lacking
+    run_id, finished_at = lacking
     settled = ("status", "gate", "reason", "detail", "updated_at", "invalid_count", "rules_version", "pending")
     connection.execute(
         f"""
@@ -124,6 +130,14 @@ def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
     versions.settle(connection)
     connection.execute("delete from ops.runs where run_id = ?", [run_id])
     connection.execute("insert into ops.runs by name select * from published.ops.runs where run_id = ?", [run_id])
+    connection.execute("delete from ops.publishing")
+
+
+def _mark(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
+    """The copy of the run is about to be public."""
+    with transaction(connection):
+        connection.execute("delete from ops.publishing")
+        connection.execute("insert into ops.publishing values (?)", [run_id])
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
@@ -141,6 +155,7 @@ def _settle(
     catalog: str,
     batch_ids: Sequence[str],
     summary: RunSummary,
+    inputs_hash: str,
 ) -> None:
     """The state after this run, written to the copy first and to the warehouse when the copy is public."""
     with transaction(connection):
@@ -149,13 +164,8 @@ def _settle(
         history.close_revalidation(connection, catalog, now=summary.finished_at)
         if catalog != "published":
             versions.settle(connection)
-        history.record_run(
-            connection,
-            summary,
-            catalog=catalog,
-            inputs_hash=settings.inputs_hash(),
-            gold_version=settings.gold_version(),
-        )
+            connection.execute("delete from ops.publishing")
+        history.record_run(connection, summary, catalog=catalog, inputs_hash=inputs_hash)
 
 
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:

@@ -276,7 +276,7 @@ class Settings(BaseSettings):
     def gold_version(self) -> str:
         """Hash of what the rows of gold depend on besides silver: its models, macros and rules of listening.
 
-        Where it differs from the last passed run's, rows that a run does not touch would be as other rules made them.
+        Where gold was made by another, rows that a run does not touch would be as other rules made them.
         """
         about_listening = ("session_gap_minutes", "valid_listen_seconds")
         rules = {name: value for name, value in self.dbt_vars().items() if name in about_listening}

@@ -41,6 +41,7 @@ from flows.domain import (
     ExpectationResult,
     Gate,
     HeldBack,
+    Inputs,
     Layer,
     Loaded,
     Plan,
@@ -49,7 +50,7 @@ from flows.domain import (
     Selection,
     Verdict,
 )
-from flows.errors import GateFailedError, PipelineError
+from flows.errors import GateFailedError, PipelineError, ReferenceDataError
 from flows.planning import plan_run
 from flows.settings import Settings
 from flows.site import build as site
@@ -155,25 +156,41 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
 
 
 @task(name="build reference", **ONCE)
-def build_reference(settings: Settings, *, full_refresh: bool = False) -> None:
+def build_reference(settings: Settings, inputs: Inputs, *, full_refresh: bool = False) -> None:
     """dbt, the reference data, where it is not what the tables were made of.
 
-    Its version is entered before and marked after, so that a run which ends between is gone on with by the next.
+    Its version is entered before and marked after, so that a run which ends between is gone on with by the next. Raises
+    `ReferenceDataError` when it is not, or no longer, what the run has checked.
     """
-    content = settings.reference_hash()
     with connect(settings) as connection:
-        if versions.is_current(connection, content) and not full_refresh:
+        if versions.is_current(connection, inputs.reference_hash) and not full_refresh:
             return
-        versions.enter(connection, content)
+        _refuse_changed(settings, inputs)
+        versions.enter(connection, inputs.reference_hash)
         built = transform.build_reference(settings)
+        _refuse_changed(settings, inputs)
         versions.mark_built(connection)
     _report_built("reference", built)
 
 
+def _refuse_changed(settings: Settings, inputs: Inputs) -> None:
+    if settings.reference_hash() != inputs.reference_hash:
+        raise ReferenceDataError(
+            f"The reference data in {settings.seeds} changed while the run was reading it. "
+            "Nothing was published; run again, and put a file in place under another name first, then rename it."
+        )
+
+
 @task(name="build layer", task_run_name="build {layer}", **ONCE)
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> None:
-    """dbt, one layer."""
-    _report_built(layer, transform.build_layer(settings, layer, full_refresh=full_refresh))
+    """dbt, one layer; gold has its mark from when all of it was made until something below it is made anew."""
+    with connect(settings) as connection:
+        if full_refresh:
+            versions.unmark_gold(connection)
+        built = transform.build_layer(settings, layer, full_refresh=full_refresh)
+        if full_refresh and layer is Layer.GOLD:
+            versions.mark_gold(connection, settings.gold_version())
+    _report_built(layer, built)
 
 
 def _report_built(what: str, built: Sequence[BuiltModel]) -> None:
@@ -217,10 +234,10 @@ def report_gate(settings: Settings, gate: Gate, verdict: Verdict, *, is_rehearsa
 
 
 @task(name="publish tables", **IDEMPOTENT)
-def publish_tables(settings: Settings, summary: RunSummary) -> None:
+def publish_tables(settings: Settings, summary: RunSummary, inputs: Inputs) -> None:
     """The atomic last step."""
     with connect(settings) as connection:
-        publishing.publish(settings, connection, summary)
+        publishing.publish(settings, connection, summary, inputs_hash=inputs.inputs_hash)
     progress.report("publish", str(settings.published_path))
 
 

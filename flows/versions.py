@@ -1,6 +1,8 @@
-"""The versions of the reference data, `ops.reference_versions`: which content the tables were made of, and since when.
+"""What the tables were made of and by: versions of the reference data, and of the models and rules of gold.
 
-A version is *pending* until the run that published its consequence has ended, as a batch is.
+A version of the reference data, in `ops.reference_versions`, is *pending* until the run that published its consequence
+has ended, as a batch is. `ops.gold_versions` has one row, and none while gold is being made anew: whatever becomes of
+that run, the next one knows by what gold was made, or that it was not made to its end.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flows.warehouse import utc_now
+from flows.warehouse import transaction, utc_now
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,3 +50,20 @@ def mark_built(connection: duckdb.DuckDBPyConnection) -> None:
 def settle(connection: duckdb.DuckDBPyConnection) -> None:
     """Everything that was entered is published; belongs into the transaction that settles the ledger."""
     connection.execute("update ops.reference_versions set pending = false where pending")
+
+
+def is_gold_made_by(connection: duckdb.DuckDBPyConnection, version: str) -> bool:
+    """Whether all of gold was made by these models and rules."""
+    return connection.execute("select version from ops.gold_versions").fetchall() == [(version,)]
+
+
+def unmark_gold(connection: duckdb.DuckDBPyConnection) -> None:
+    """Gold, or what it is made of, is about to be made anew."""
+    connection.execute("delete from ops.gold_versions")
+
+
+def mark_gold(connection: duckdb.DuckDBPyConnection, version: str) -> None:
+    """Gold has been made anew by these models and rules."""
+    with transaction(connection):
+        unmark_gold(connection)
+        connection.execute("insert into ops.gold_versions values (?)", [version])

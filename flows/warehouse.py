@@ -62,13 +62,15 @@ create table if not exists ops.revalidations (
 create table if not exists ops.reference_versions (
     content_hash varchar, seen_at timestamp, is_built boolean, pending boolean
 );
+create table if not exists ops.gold_versions (version varchar);
+create table if not exists ops.publishing (run_id varchar);
 -- for warehouses that were made before these columns were
 alter table ops.batches add column if not exists rules_version varchar;
 alter table ops.batches add column if not exists missing_since timestamp;
 alter table ops.batches add column if not exists raw_pruned_at timestamp;
 alter table ops.runs add column if not exists newest_event_at timestamp;
-alter table ops.runs add column if not exists gold_version varchar;
 alter table ops.validation_results add column if not exists rules_version varchar;
+alter table if exists ops.touched_keys add column if not exists batch_id varchar;
 """
 
 CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}

@@ -364,6 +364,21 @@ def test_what_is_rebuilt_is_what_was_load_times_included(changed: Home) -> None:
     assert changed.run().status is RunStatus.NOTHING_NEW
 
 
+def test_a_copy_that_was_published_since_the_backup_is_not_what_a_rebuild_goes_by(moved: Home) -> None:
+    """It knows of one run more than the backup, as after a crash in the middle of publishing."""
+    from flows.maintenance import podcast_rebuild
+
+    exported = back_up(load_settings()).path / "ledger.jsonl"
+    moved.land({"since.json": events(31)})
+    moved.run()
+    for path in (moved.path / "warehouse").glob("podcast.duckdb*"):
+        path.unlink()
+
+    podcast_rebuild(ledger_file=str(exported))
+    moved.run()
+    assert_tables_equal(moved.path, world(moved, **{"since.json": events(31)}))
+
+
 def test_all_that_is_missing_is_named_at_once_and_can_be_left_out(changed: Home) -> None:
     from flows.maintenance import podcast_rebuild
 

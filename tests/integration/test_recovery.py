@@ -21,11 +21,11 @@ from lines import event, lines
 from prefect.exceptions import CrashedRun
 from prefect.settings import PREFECT_API_URL
 
-from flows import checkpoints, ledger, publish, retention, warehouse
+from flows import checkpoints, ledger, publish, retention, transform, versions, warehouse
 from flows.decisions import discard_batches, release_batches, reprocess_batches, revalidate_batches
-from flows.domain import RunStatus, RunSummary
-from flows.errors import LandingError, LedgerError, PublishError
-from flows.settings import load_settings
+from flows.domain import Layer, RunStatus, RunSummary
+from flows.errors import LandingError, LedgerError, PublishError, ReferenceDataError
+from flows.settings import Settings, load_settings
 from flows.site import build as site
 from flows.warehouse import connect, utc_now, writer_lock
 
@@ -234,6 +234,83 @@ def test_a_run_that_fails_leaves_the_last_state_and_the_next_goes_on_with_its_ba
     check(landed, LANDING | new)
 
 
+@pytest.mark.parametrize("built", [None, "fact_user_interactions"])
+def test_events_that_left_under_other_rules_leave_gold_however_often_silver_is_built(
+    landed: Home, monkeypatch: pytest.MonkeyPatch, built: str | None
+) -> None:
+    """By the new rules they are no events at all, and the first build has taken them out of silver."""
+    long = {"tue/g.json": lines(event(50, user="u2", duration=900))}
+    landed.land(long)
+    landed.run()
+    landed.set(max_duration_seconds=100)
+    real = transform.build_layer
+
+    def ended(settings: Settings, layer: Layer, **options: Any) -> Any:
+        if layer is not Layer.GOLD:
+            return real(settings, layer, **options)
+        if built:
+            transform._build(settings, f"gold,{built}", built, full_refresh=False)
+        raise PublishError("out of order")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transform, "build_layer", ended)
+        with pytest.raises(PublishError):
+            discard_batches("wrong client", ["tue/c.json", "tue/g.json"])
+    landed.run()
+    check(landed, LANDING | long, decisions={"tue/c.json": "discarded", "tue/g.json": "discarded"})
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+def test_rules_of_listening_that_were_tried_in_vain_leave_nothing_behind(
+    landed: Home, monkeypatch: pytest.MonkeyPatch, *, is_built: bool
+) -> None:
+    landed.run()
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise PublishError("out of order")
+
+    landed.set(session_gap_minutes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((publish, "_copy_tables") if is_built else (versions, "mark_gold")), failing)
+        with pytest.raises(PublishError):
+            landed.run()
+    listens = "select count(*) from gold.fact_listens"
+    assert landed.query(listens) > landed.query(listens, published=True)
+    landed.set(session_gap_minutes=30)
+    new = {"wed/e.json": lines(event(59, user="u2"))}
+    landed.land(new)
+    landed.run()
+    check(landed, LANDING | new)
+
+
+def test_reference_data_that_changes_during_a_run_is_met_by_the_next(
+    landed: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = landed.path / "seeds" / "users.csv"
+
+    def then_append(real: Any, row: str) -> Any:
+        def changed(*args: Any, **kwargs: Any) -> Any:
+            result = real(*args, **kwargs)
+            with users.open("a") as file:
+                file.write(row)
+            return result
+
+        return changed
+
+    known = "select count(*) from gold.dim_users where not is_inferred"
+    with monkeypatch.context() as patch:  # unchecked, it would be built as if it had been
+        patch.setattr(transform, "build_reference", then_append(transform.build_reference, "u3,,SE\n"))
+        with pytest.raises(ReferenceDataError, match=r"changed while the run was reading it.* run again"):
+            landed.run()
+    with monkeypatch.context() as patch:  # too late for this run, it would never be built
+        patch.setattr(publish, "_copy_tables", then_append(publish._copy_tables, "u4,,SE\n"))
+        landed.run()
+    assert landed.query(known, published=True) == [(3,)]
+    landed.run()
+    assert landed.query(known, published=True) == [(4,)]
+    assert landed.run().status is RunStatus.NOTHING_NEW
+
+
 def assert_is_on_the_overview(home: Home) -> None:
     """The newest run, which failed, with its message and a page of its own."""
     ((run_id, message),) = home.query("select run_id, message from ops.runs order by started_at desc limit 1")
@@ -362,6 +439,10 @@ def test_a_warehouse_from_before_the_latest_columns_is_brought_up_to_date(landed
         for column in ("rules_version", "missing_since", "raw_pruned_at"):
             connection.execute(f"alter table ops.batches drop column {column}")
         connection.execute("drop table ops.revalidations")
+        connection.execute("drop table ops.gold_versions")
+        connection.execute("drop view ops.cleansed_rows")
+        connection.execute("drop view ops.gold_rows")
+        connection.execute("alter table ops.touched_keys drop column batch_id")
     landed.land({"wed/e.json": lines(event(50))})
     landed.run()
     check(landed, LANDING | {"wed/e.json": lines(event(50))})

@@ -1,10 +1,13 @@
--- grain: one key of an event that a batch of this run has, or had: (user, episode, event type, time)
+-- grain: one batch of this run, and one key of an event that it has or had: (batch, user, episode, event type, time)
 {{ config(materialized="table", tags=["silver"]) }}
 -- depends_on: {{ ref("pending_batches") }}
 
 {# What silver holds of the batches from earlier runs: the rules that gave these keys may have changed since. #}
 {% set events = api.Relation.create(database=target.database, schema="silver", identifier="cleansed_events") %}
 {% set held = none if flags.FULL_REFRESH else load_relation(events) %}
+
+{# What an earlier build found for the same batches: silver has been changed by it, and gold is still to follow. #}
+{% set earlier = none if flags.FULL_REFRESH else load_relation(this) %}
 
 with
 
@@ -15,6 +18,7 @@ pending_rows as (
 )
 
 select distinct
+    batch_id,
     key_hash,
     {{ hash_text(interaction_key(
         trim_unicode("user_id"), trim_unicode("episode_id"), "event_kind", "event_at"
@@ -29,6 +33,7 @@ where is_valid
 union
 
 select
+    cleansed_events.batch_id,
     cleansed_events.key_hash,
     cleansed_events.interaction_id,
     cleansed_events.user_id,
@@ -38,4 +43,19 @@ from {{ held }} as cleansed_events
 inner join {{ ref("pending_batches") }} as pending_batches
     on cleansed_events.batch_id = pending_batches.batch_id
     and cleansed_events.load_at = pending_batches.load_at
+{% endif %}
+
+{% if earlier %}
+union
+
+select
+    earlier.batch_id,
+    earlier.key_hash,
+    earlier.interaction_id,
+    earlier.user_id,
+    earlier.episode_id,
+    earlier.event_at
+from {{ earlier }} as earlier
+inner join {{ ref("pending_batches") }} as pending_batches
+    on earlier.batch_id = pending_batches.batch_id
 {% endif %}
