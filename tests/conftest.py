@@ -21,6 +21,15 @@ for _name in [name for name in os.environ if name.startswith(("PODCAST_", "PREFE
 hypothesis_settings.register_profile("long", max_examples=40, stateful_step_count=25, print_blob=True)
 
 
+LONGEST_FIRST = ("test_kills.py", "test_dbt_project.py", "properties", "integration", "e2e", "unit")
+"""Modules, or folders of them, in the order in which they begin: a long one at the end would leave a core idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; what is left within a module stays in its order."""
+    items.sort(key=lambda item: next(i for i, name in enumerate(LONGEST_FIRST) if name in item.path.parts))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where everything has to be there, a test that was skipped has not passed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
