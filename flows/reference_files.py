@@ -61,6 +61,11 @@ class Source:
         """Whether dbt reads it, not the engine."""
         return self.form is Form.SEED
 
+    @property
+    def where(self) -> Path:
+        """What to name where all of it is meant."""
+        return self.files[0].parent if self.folder else self.files[0]
+
     def labels(self) -> dict[str, Path]:
         """The files by their path below the folder of the reference data."""
         return {f"{self.folder}{path.name}": path for path in self.files}

@@ -283,19 +283,13 @@ class Settings(BaseSettings):
         return _hash(rules, [*_files(DBT_PROJECT / "models" / "gold"), *_files(DBT_PROJECT / "macros")])
 
     def documentation_hash(self) -> str:
-        """Hash of what the documentation of the models depends on; of the reference data its columns only."""
-        columns = {s.name: s.is_seed and _first_line(s.files[0]) for s in reference_files.find(self.seeds)}
+        """Hash of what the documentation of the models depends on; the reference data always has the same columns."""
         documented = [path for path in _files(DBT_PROJECT) if path.suffix in (".sql", ".yml", ".md")]
-        return _hash(self.dbt_vars() | columns, documented)
+        return _hash(self.dbt_vars(), documented)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _first_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.readline().strip()
 
 
 def _hash(values: dict[str, Any], paths: list[Path]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows import reference_files
+from flows import reference_files, reference_seeds
 from flows.domain import BuiltModel, Layer
 from flows.errors import TransformError
 from flows.settings import DBT_PROJECT, Settings
@@ -140,12 +140,12 @@ def close_connections() -> None:
 
 @contextmanager
 def _environment(settings: Settings, *, database: Path | None = None, seeds: Path | None = None) -> Iterator[None]:
-    """The variables that `profiles.yml` and `dbt_project.yml` read."""
+    """The variables that `profiles.yml` and `dbt_project.yml` read; with `seeds` of nothing else."""
     ours = {
         "DBT_PODCAST_TARGET": settings.engine,
         "DBT_PODCAST_DATABASE": str(database or settings.warehouse_path),
         "DBT_PODCAST_SEEDS": str(seeds or _stage_reference_data(settings)),
-        **_files_for_the_engine(settings),
+        **({} if seeds else _files_for_the_engine(settings)),
         "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
         "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
     }
@@ -162,7 +162,7 @@ def _environment(settings: Settings, *, database: Path | None = None, seeds: Pat
 
 
 def _stage_reference_data(settings: Settings) -> Path:
-    """A copy of the two seed files for dbt to read; of data that the engine reads, their header only.
+    """A copy of the two seed files for dbt to read, put in order; of data that the engine reads, their header only.
 
     dbt writes the SQL that it ran for a seed under its target directory *by the seed's path*; for a seed
     outside of the project that is the seed file itself, which would be lost.
@@ -170,11 +170,7 @@ def _stage_reference_data(settings: Settings) -> Path:
     staged = dbt_dir(settings) / "seeds"
     staged.mkdir(parents=True, exist_ok=True)
     for source in reference_files.find(settings.seeds):
-        seed = staged / f"{source.name}.csv"
-        if source.is_seed:
-            shutil.copyfile(source.files[0], seed)
-        else:
-            seed.write_text(",".join(source.kind.columns) + "\n", encoding="utf-8")
+        reference_seeds.write_for_dbt(source, staged / f"{source.name}.csv")
     return staged
 
 
@@ -194,7 +190,7 @@ def _files_for_the_engine(settings: Settings) -> dict[str, str]:
 
 def _described(source: reference_files.Source) -> dict[str, Any]:
     columns = reference_files.header(source.files[0]) if source.form is reference_files.Form.CSV else []
-    return {"form": source.form, "paths": source.patterns(), "columns": columns}
+    return {"form": source.form, "paths": source.patterns(), "columns": columns, "id": source.kind.columns[0]}
 
 
 def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type

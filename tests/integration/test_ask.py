@@ -340,6 +340,16 @@ def test_a_copy_of_an_earlier_version_is_told_of(asked: Home, home: Home) -> Non
         ask(ASK["listen-through"])
 
 
+def test_broken_reference_data_is_no_matter(asked: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is published was made of other files."""
+    del asked
+    (tmp_path / "users").mkdir()
+    (tmp_path / "users" / "0.csv").write_bytes(b"user_id,\xff\n")
+    shutil.copyfile(DBT_PROJECT / "seeds" / "episodes.csv", tmp_path / "episodes.csv")
+    monkeypatch.setenv("PODCAST_SEEDS", str(tmp_path))
+    assert ask(ASK["top-completed"], end=END, days=2).rows
+
+
 def test_a_window_before_the_calendar_is_refused(asked: Home) -> None:  # noqa: ARG001 - its home
     with pytest.raises(SettingsError, match="before the year 1"):
         ask(ASK["multi-episode"], end=date(2024, 1, 1), days=10**6)

@@ -12,12 +12,13 @@ from comparison import assert_tables_equal, expected_world, snapshot, write_refe
 from lines import event, lines
 from reference_data import FORMS
 
-from flows import publish, transform
+from flows import publish, reference, transform, versions
 from flows.backup import back_up
 from flows.domain import RunStatus
 from flows.errors import ReferenceDataError, TransformError
 from flows.restore import restore
 from flows.settings import load_settings
+from flows.warehouse import connect
 
 if TYPE_CHECKING:
     from conftest import Home
@@ -101,6 +102,48 @@ def test_every_form_gives_the_same_tables(home: Home) -> None:
     home.run(full_refresh=True)
     assert snapshot(home.path / "warehouse" / "published.duckdb") == before
     assert home.query(HISTORY, published=True) == history
+
+
+def build() -> None:
+    """What the flow does with a version of the reference data, without a run around it."""
+    settings = load_settings()
+    reference.check(settings.seeds)
+    with connect(settings) as connection:
+        versions.enter(connection, settings.reference_hash())
+        transform.build_reference(settings)
+        versions.mark_built(connection)
+
+
+def test_what_the_engine_would_guess_is_told_to_it(home: Home) -> None:
+    """A seed, then parts: quotes behind the rows a guess is made from, line ends, further columns, white space."""
+    folder = home.path / "many"
+    folder.mkdir()
+    home.set(seeds=folder)
+    header = "order,user_id,User-Agent,signup_date,country,full name\n"
+    plain = "".join(f"$5,plain{n},x,2024-01-01,NO,y\n" for n in range(21_000))
+    odd = (
+        '1,"u1",x,2024-01-31,"US",y\r\n2, \u00fc\u00a0,x,,"S,E",y\n3,7,x,2024-2-1,"a ""b""\n\'c\'",y\r4,"null",x,,"",\n'
+    )
+    (folder / "users.csv").write_text(header + plain + odd, encoding="utf-8", newline="")
+    (folder / "episodes.csv").write_text("episode_id,podcast_id,title,release_date,duration_seconds\r\ne1,p1,One,,60\n")
+    expected = [
+        ("7", date(2024, 2, 1), "a \"b\"\n'c'"),
+        ("null", None, None),
+        ("u1", date(2024, 1, 31), "US"),
+        ("\u00fc", None, "S,E"),
+    ]
+    users = "select * from silver.users where user_id not like 'plain%' order by user_id"
+    build()
+    assert home.query(users) == expected
+    assert home.query("select count(*), count(distinct user_id) from silver.users") == [(21_004, 21_004)]
+
+    # The same in parts, of which no id is another for a space beside it.
+    (folder / "users.csv").unlink()
+    (folder / "users").mkdir()
+    (folder / "users" / "0.csv").write_text(header + odd.replace("\r\n", "\n").replace("\r", "\n"), encoding="utf-8")
+    build()
+    assert home.query(users) == expected
+    assert home.query("select count(*) from ops.reference_changes where id not like 'plain%'") == [(4 + 1,)]
 
 
 def test_a_change_is_a_version(home: Home) -> None:

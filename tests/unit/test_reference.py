@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import reference
+from flows import reference, reference_files, reference_seeds
 from flows.errors import ReferenceDataError
 from flows.settings import DBT_PROJECT
 
@@ -43,8 +43,13 @@ def test_the_seeds_of_the_project_are_taken() -> None:
         b"country,more,user_id,signup_date\nNO,x,u1,2024-01-31\n",
         USERS + b'u1,,"Cote d\'Ivoire, ""CI"""\n"u\n2",,NO\n',
         USERS + "ü,,\nU,,\nu,,\n".encode(),
+        USERS.replace(b"\n", b"\r\n") + b"u1,,\nu2,,\ru3,,\r\n",
+        USERS + b"u1,0001-01-01,\nu2,9999-12-31,\nu3,1970-01-01,\n",
     ],
-    ids=["header only", "mark", "crlf", "blank lines", "order and further columns", "quotes", "ids that differ"],
+    ids=[
+        *("header only", "mark", "crlf", "blank lines", "order and further columns", "quotes", "ids that differ"),
+        *("line ends of every kind", "dates on the edges"),
+    ],
 )
 def test_what_is_taken(tmp_path: Path, users: bytes) -> None:
     assert problems(tmp_path, users) == []
@@ -63,6 +68,14 @@ def test_what_is_taken(tmp_path: Path, users: bytes) -> None:
         (USERS + b"u1,2023-02-29,\n", ["line 2: signup_date is not a date, as in 2024-01-31"]),
         (USERS + b"u1,01/02/2024,\n", ["line 2: signup_date is not a date, as in 2024-01-31"]),
         (USERS + b"u1,,\nu2,,\nu1,,NO\n", ["line 4: user_id is that of line 2; every line needs one of its own"]),
+        *(
+            (USERS + b"u1,%s,\n" % day, ["line 2: signup_date is not a date, as in 2024-01-31"])
+            for day in (b"infinity", b"epoch", b" Epoch ", b"10000-01-01", b"0000-12-31", b"0044-03-15 (BC)")
+        ),
+        (USERS + b"u1,,\nu1 ,,\n\xc2\xa0u1,,\n", [
+            "line 3: user_id is that of line 2; every line needs one of its own",
+            "line 4: user_id is that of line 2; every line needs one of its own",
+        ]),
         (USERS + b",,NO\n \t,,\n", ["line 2: user_id is blank", "line 3: user_id is blank"]),
         (USERS + b"u1,\n", ["line 2 has 2 fields, the header 3"]),
         (USERS + b"u1,,NO,\n", ["line 2 has 4 fields, the header 3"]),
@@ -78,6 +91,64 @@ def test_what_is_taken(tmp_path: Path, users: bytes) -> None:
 )  # fmt: skip
 def test_what_is_refused(tmp_path: Path, users: bytes, said: list[str]) -> None:
     assert problems(tmp_path, users) == [f"users.csv: {problem}" for problem in said]
+
+
+def test_whole_numbers(tmp_path: Path) -> None:
+    """As in the parts: a fraction would be rounded."""
+    given = enumerate(("60", "60.0", " 60 ", "", "1480.5", "0x10", "1 h", "2147483648"))
+    rows = "".join(f"e{n},p1,T,,{seconds}\n" for n, seconds in given)
+    assert problems(tmp_path, episodes=EPISODES + rows.encode()) == [
+        f"episodes.csv: line {n}: duration_seconds is not a whole number, as in 1800" for n in (6, 7, 8, 9)
+    ]
+
+
+def copied(folder: Path, users: bytes) -> str:
+    """The copy of the users that dbt is given."""
+    assert problems(folder, users) == []
+    source, _ = reference_files.find(folder)
+    reference_seeds.write_for_dbt(source, folder / "copy.csv")
+    return (folder / "copy.csv").read_bytes().decode()
+
+
+HEADER_OF_COPY = '"user_id","signup_date","country"\n'
+
+
+@pytest.mark.parametrize(
+    ("users", "copy"),
+    [
+        (USERS, ""),
+        (b"\xef\xbb\xbf" + USERS + b"u1,2024-01-31,NO", '"u1","2024-01-31","NO"\n'),
+        (USERS.replace(b"\n", b"\r\n") + b"u1,,\nu2,,\r\n\n", '"u1","",""\n"u2","",""\n'),
+        (USERS + b'u1,,"Cote d\'Ivoire, ""CI"""\n"u\r\n2",,\n', '"u1","","Cote d\'Ivoire, ""CI"""\n"u\r\n2","",""\n'),
+        (b"order,country,User-Agent,user_id,full name,signup_date\n$5,NO,x,u1,y,\n", '"u1","","NO"\n'),
+        (USERS + "\u2003u1\u00a0,, NO \n".encode(), '"u1",""," NO "\n'),
+    ],
+    ids=["header only", "mark", "line ends", "quotes", "further columns", "white space"],
+)
+def test_the_copy_for_dbt(tmp_path: Path, users: bytes, copy: str) -> None:
+    assert copied(tmp_path, users) == HEADER_OF_COPY + copy
+
+
+def test_the_copy_of_what_the_engine_reads_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "users.parquet").touch()
+    (tmp_path / "episodes.csv").write_bytes(EPISODES)
+    source, _ = reference_files.find(tmp_path)
+    reference_seeds.write_for_dbt(source, tmp_path / "copy.csv")
+    assert (tmp_path / "copy.csv").read_bytes().decode() == HEADER_OF_COPY
+
+
+@pytest.mark.parametrize(
+    "users", [b"", b"user_id,country\nu1,canary\n", USERS + b"canary\n", USERS + b'"canary', b"\xff"]
+)
+def test_no_copy_of_a_file_that_is_broken_since_the_check(tmp_path: Path, users: bytes) -> None:
+    copied(tmp_path, USERS + b"u1,,\n")
+    (tmp_path / "users.csv").write_bytes(users)
+    source, _ = reference_files.find(tmp_path)
+    with pytest.raises(ReferenceDataError, match="changed while the run was reading it") as raised:
+        reference_seeds.write_for_dbt(source, tmp_path / "copy.csv")
+    assert str(tmp_path / "users.csv") in str(raised.value)
+    assert "canary" not in str(raised.value)
+    assert (tmp_path / "copy.csv").read_bytes().decode() == HEADER_OF_COPY + '"u1","",""\n'
 
 
 def test_both_files_are_told_of(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import duckdb
 import pytest
 from reference_data import FORMS
 
-from flows import reference
+from flows import reference, reference_parts
 from flows.errors import ReferenceDataError
 from flows.settings import DBT_PROJECT
 
 H = b"user_id,signup_date,country\n"
 HEADER = "; line 1 has to be the header user_id,signup_date,country"
+MIXED = "its lines end in different ways, or a quote is misplaced; save it with one kind of line end"
 
 
 def problems(folder: Path) -> list[str]:
@@ -63,8 +64,13 @@ def test_the_seeds_of_the_project_are_taken_in_every_form(tmp_path: Path, form: 
         [b",user_id,signup_date,country\n0,u1,2024-01-31,NO\n"],
         [H + b'u1,,"Cote d\'Ivoire, ""CI"""\n"u\n2",,NO\n'],
         [H + "ü,,\nU,,\nu,,\n".encode()],
+        [H + b"u1,,\n", H.replace(b"\n", b"\r\n") + b'u2,,"a\nb"\r\n'],
+        [H + b"u1,0001-01-01,\nu2,9999-12-31,\nu3,1970-01-01,\n"],
     ],
-    ids=["header only", "mark", "crlf", "blank lines", "further columns", "no name", "quotes", "ids that differ"],
+    ids=[
+        *("header only", "mark", "crlf", "blank lines", "further columns", "no name", "quotes", "ids that differ"),
+        *("line ends of two parts", "dates on the edges"),
+    ],
 )
 def test_csv_that_is_taken(tmp_path: Path, parts: list[bytes]) -> None:
     assert of_csv(tmp_path, *parts) == []
@@ -91,6 +97,29 @@ def test_csv_that_is_taken(tmp_path: Path, parts: list[bytes]) -> None:
         (
             [H + b'u1,,\n"u2,,\nu3,,\n'],
             [("0.csv: line 3 begins a record that is no CSV: a quote is not closed, or stands within a value")],
+        ),
+        *(
+            ([H + rows], ["0.csv: is no CSV: " + MIXED])
+            for rows in (
+                b"u1,,NO\nu2,,SE\r\nu3,,DK\n",
+                b"u1,,NO\r\nu2,,SE\r\n",
+                b"u1,,N\rO\n",
+                b'u1,,""a\nu2,,x\r\n',
+                b'u1,,x\r\n"u2"x,,\n',
+            )
+        ),
+        ([H + b"u1,,\n", H + b"u2,,Cura\xe7ao\n"], ["1.csv: line 2 is not UTF-8; save the file as UTF-8"]),
+        *(
+            ([H + b"u1,,\nu2,%s,\n" % day], ["0.csv: record 2: signup_date is not a date, as in 2024-01-31"])
+            for day in (
+                b"infinity",
+                b"-infinity",
+                b"epoch",
+                b" Epoch ",
+                b"10000-01-01",
+                b"0000-12-31",
+                b"0044-03-15 (BC)",
+            )
         ),
         ([H + b"u1,,\nu\xe9,,\n"], ["0.csv: line 3 is not UTF-8; save the file as UTF-8"]),
         ([H + b"u1,soon,\n"], ["0.csv: record 1: signup_date is not a date, as in 2024-01-31"]),
@@ -126,8 +155,10 @@ USER = "select 'u1' as user_id, date '2024-01-31' as signup_date, 'NO' as countr
         [USER, "select 'NO' as country, 'x' as more, '2024-01-31' as signup_date, 7 as user_id"],
         [USER.replace("date ", "timestamp "), USER.replace("u1", "u2").replace("date '2024-01-31'", "null::date")],
         [f"{USER} limit 0"],
+        [USER.replace("'u1'", "uuid()").replace("'NO'", "null").replace("date '2024-01-31'", "null")],
+        [USER, *(USER.replace("'u1'", f"{n}::{type_}") for n, type_ in enumerate(("ubigint", "decimal(18, 0)")))],
     ],
-    ids=["parts", "other types and columns", "timestamps and nulls", "no rows"],
+    ids=["parts", "other types and columns", "timestamps and nulls", "no rows", "ids of uuid", "ids of numbers"],
 )
 def test_parquet_that_is_taken(tmp_path: Path, parts: list[str]) -> None:
     assert of_parquet(tmp_path, *parts) == []
@@ -146,6 +177,40 @@ MANY = "select 'u' || n as user_id, null::date as signup_date, 'NO' as country f
         (
             [USER.replace("date '2024-01-31'", "[1]")],
             [("0.parquet: column signup_date is of the type INTEGER[], not a date, as in 2024-01-31")],
+        ),
+        *(
+            (
+                [USER.replace("'u1'", value), USER.replace("'NO'", value)],
+                [
+                    f"0.parquet: column user_id is of the type {type_}, not text, a whole number or a UUID",
+                    f"1.parquet: column country is of the type {type_}, not text, a whole number or a UUID",
+                ],
+            )
+            for value, type_ in (
+                ("7.0::double", "DOUBLE"),
+                ("7::decimal(5, 2)", "DECIMAL(5,2)"),
+                ("'u1'::blob", "BLOB"),
+                ("{'id': 'u1'}", "STRUCT(id VARCHAR)"),
+                ("['u1']", "VARCHAR[]"),
+                ("interval 1 day", "INTERVAL"),
+            )
+        ),
+        (
+            [USER, USER.replace("'u1'", "uuid()")],
+            [("users: a column has types that do not go together; give it the same in every part")],
+        ),
+        *(
+            (
+                [USER.replace("date '2024-01-31'", day)],
+                ["0.parquet: row 1: signup_date is not a date, as in 2024-01-31"],
+            )
+            for day in (
+                "date 'infinity'",
+                "timestamp '-infinity'",
+                "date '10000-01-01'",
+                "date '0044-03-15 (BC)'",
+                "'epoch'",
+            )
         ),
         (
             [USER.replace("date ", "").replace("2024-01-31", "soon")],
@@ -192,17 +257,81 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a" / "users" / "1.parquet").write_bytes(whole[:1000] + bytes(1000) + whole[2000:])
     assert problems(tmp_path / "a") == ["1.parquet: is damaged: it has an end, and cannot be read up to there"]
 
+    (tmp_path / "a" / "users" / "1.parquet").write_bytes(with_damaged_country(tmp_path))
+    assert problems(tmp_path / "a") == ["1.parquet: is damaged: it has an end, and cannot be read up to there"]
+
     packed = gzip.compress(H + b"".join(b"u%d,,\n" % n for n in range(200_000)))
     (tmp_path / "b" / "users").mkdir(parents=True)
     (tmp_path / "b" / "users" / "0.csv.gz").write_bytes(packed)
     assert problems(tmp_path / "b") == []
     (tmp_path / "b" / "users" / "1.csv.gz").write_bytes(b"no gzip")
-    assert problems(tmp_path / "b") == ["1.csv.gz: cannot be read: it is no gzip, or not whole"]
+    assert problems(tmp_path / "b") == ["1.csv.gz: cannot be read: it is no gzip, not whole, or damaged"]
+    for place in (-6, len(packed) // 2):  # in the checksum, and before it
+        broken = bytearray(packed)
+        broken[place] ^= 1
+        (tmp_path / "b" / "users" / "1.csv.gz").write_bytes(broken)
+        assert problems(tmp_path / "b") == ["1.csv.gz: cannot be read: it is no gzip, not whole, or damaged"]
+    (tmp_path / "b" / "users" / "1.csv.gz").write_bytes(packed[:-9])
+    assert problems(tmp_path / "b") == ["1.csv.gz: cannot be read: it is no gzip, not whole, or damaged"]
+
+
+def with_damaged_country(folder: Path) -> bytes:
+    """A Parquet file in which a page of text is spoilt."""
+    path = folder / "damaged.parquet"
+    duckdb.connect().execute(
+        f"""
+        copy (
+            select 'v' || n as user_id, null::date as signup_date, md5(n::varchar) as country
+            from range(9000) as r (n)
+        ) to '{path}' (format parquet)
+        """
+    )
+    ((offset,),) = duckdb.execute(
+        "select data_page_offset from parquet_metadata(?) where path_in_schema = 'country'", [str(path)]
+    ).fetchall()
+    content = bytearray(path.read_bytes())
+    content[offset + 1000 : offset + 3000] = bytes(2000)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("path", ["a/users/0\\.csv", "a\\b/users/0.csv", "a\\b/users.parquet"])
+def test_a_path_that_the_engine_does_not_find(tmp_path: Path, path: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_bytes(H)
+    folder = tmp_path / Path(path).parts[0]
+    assert problems(folder) == [
+        f"{Path(path).name}: the engine does not find a path with a backslash; rename the file or the folder"
+    ]
+
+
+def test_a_reader_that_fails_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where no part alone is to blame, what the engine says is not told: it may quote a value."""
+
+    def refuse(*_: object) -> None:
+        raise duckdb.InvalidInputException("canary")
+
+    monkeypatch.setattr(reference_parts, "_is_right", refuse)
+    (said,) = of_csv(tmp_path, H + b"u1,,\n")
+    assert (
+        said == "users: cannot be read; save every part with one kind of line end, and quotes around whole values only"
+    )
+
+
+def test_what_is_no_fault_of_a_file_is_not_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise duckdb.OutOfMemoryException("could not allocate")
+
+    monkeypatch.setattr(reference_parts, "_is_right", fail)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        of_csv(tmp_path, H + b"u1,,\n")
 
 
 @pytest.mark.parametrize(
     "part",
-    [b"2024-01-31,canary,NO\n", b"canary,,\ncanary,,\n", b"canary,,NO,x\n", b'u1,,\n"canary\n', b"canary\xff,,\n"],
+    [
+        *(b"2024-01-31,canary,NO\n", b"canary,,\ncanary,,\n", b"canary,,NO,x\n", b'u1,,\n"canary\n', b"canary\xff,,\n"),
+        *(b"canary,,\xff\n", b"canary,,NO\r\nu2,,SE\n", b'canary,,""a\nu2,,x\r\n'),
+    ],
 )
 def test_no_value_is_told(tmp_path: Path, part: bytes) -> None:
     told = of_csv(tmp_path, H + part)
