@@ -260,6 +260,33 @@ def test_events_that_left_under_other_rules_leave_gold_however_often_silver_is_b
     check(landed, LANDING | long, decisions={"tue/c.json": "discarded", "tue/g.json": "discarded"})
 
 
+def test_an_event_under_the_key_of_another_is_held_back_with_its_batch(
+    landed: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys stay unique, and as many as before."""
+    real, spoiled = transform.build_layer, []
+
+    def spoiling(settings: Settings, layer: Layer, **options: Any) -> Any:
+        built = real(settings, layer, **options)
+        if layer is Layer.SILVER and not spoiled:
+            with connect(settings) as connection:
+                of_batch = "select interaction_id from silver.cleansed_events where filename = 'tue/c.json' order by 1"
+                (gone,), (wrong,), *_ = connection.execute(of_batch).fetchall()
+                connection.execute("delete from silver.cleansed_events where interaction_id = ?", [gone])
+                spoiled.append(gone)
+                change = "update silver.cleansed_events set interaction_id = ? where interaction_id = ?"
+                connection.execute(change, [gone, wrong])
+        return built
+
+    monkeypatch.setattr(transform, "build_layer", spoiling)
+    landed.run()
+    assert spoiled
+    assert statuses(landed)["tue/c.json", 1] == "quarantined"
+    ((reason, detail),) = landed.query("select reason, detail from ops.batches where filename = 'tue/c.json'")
+    assert (reason, "The key of a row is that of its user" in detail) == ("failed_expectation", True)
+    assert landed.query("from silver.cleansed_events where filename = 'tue/c.json'", published=True) == []
+
+
 @pytest.mark.parametrize("is_built", [False, True])
 def test_rules_of_listening_that_were_tried_in_vain_leave_nothing_behind(
     landed: Home, monkeypatch: pytest.MonkeyPatch, *, is_built: bool
