@@ -32,6 +32,26 @@ WHOLE = (
 """Worked out anew by each run."""
 
 
+TIMED = """
+import json
+from flows import cli, transform
+
+build_layer, seconds = transform.build_layer, {}
+
+def timed(settings, layer, **options):
+    built = build_layer(settings, layer, **options)
+    seconds.update((model.name, model.seconds) for model in built)
+    return built
+
+transform.build_layer = timed
+try:
+    cli.main()
+finally:
+    print(json.dumps(seconds))
+"""
+"""The command, and after what it prints the seconds of each model."""
+
+
 def main() -> None:
     """Measure and print a table in markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -69,9 +89,9 @@ def run(home: Path, generated: Path, *options: str) -> dict[str, float]:
     """Seconds of dbt by model of the gold layer, which is the last that a run builds."""
     folders = {"HOME": home, "LANDING": generated / "landing", "SEEDS": generated / "seeds"}
     environment = os.environ | {f"PODCAST_{name}": str(path) for name, path in folders.items()}
-    subprocess.run([podcast(), "run", "--json", *options], check=True, stdout=subprocess.DEVNULL, env=environment)
-    results = json.loads((home / "dbt" / "target" / "run_results.json").read_text(encoding="utf-8"))["results"]
-    return {result["unique_id"].split(".")[-1]: result["execution_time"] for result in results}
+    timed = [sys.executable, "-c", TIMED, "run", "--json", *options]
+    done = subprocess.run(timed, check=True, stdout=subprocess.PIPE, env=environment, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def podcast() -> str:

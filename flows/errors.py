@@ -1,5 +1,7 @@
 """The exception tree: every message says what happened, why, and what to do next."""
 
+from __future__ import annotations
+
 
 class PipelineError(Exception):
     """Whatever ends a run or a command on purpose; the message is meant for the person at the terminal."""
@@ -37,6 +39,14 @@ class NotPermittedError(PipelineError):
 
 class ReferenceDataError(PipelineError):
     """The reference data is not what the tables can be made of."""
+
+    @classmethod
+    def of_change(cls, what: object) -> ReferenceDataError:
+        """What was checked is no longer there as it was."""
+        return cls(
+            f"{what} changed while the run was reading it. Nothing was published; run again, and put a file in place "
+            "under another name first, then rename it."
+        )
 
 
 class LandingError(PipelineError):

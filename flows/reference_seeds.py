@@ -46,10 +46,7 @@ def _values(kind: Kind, path: Path) -> list[list[str]]:
         values = itemgetter(*map(header.index, kind.columns))
         return [[trimmed(id_), *others] for id_, *others in (values(fields) for _, fields in records)]
     except (csv.Error, IndexError, ValueError):
-        raise ReferenceDataError(
-            f"{path} changed while the run was reading it, and is broken. Nothing was published; run again, and put a "
-            "file in place under another name first, then rename it."
-        ) from None  # what it came from may name a value
+        raise ReferenceDataError.of_change(path) from None  # what it came from may name a value
 
 
 def _of_seed(kind: Kind, path: Path) -> Iterator[str]:

@@ -175,10 +175,7 @@ def build_reference(settings: Settings, inputs: Inputs, *, full_refresh: bool = 
 
 def _refuse_changed(settings: Settings, inputs: Inputs) -> None:
     if settings.reference_hash() != inputs.reference_hash:
-        raise ReferenceDataError(
-            f"The reference data in {settings.seeds} changed while the run was reading it. "
-            "Nothing was published; run again, and put a file in place under another name first, then rename it."
-        )
+        raise ReferenceDataError.of_change(f"The reference data in {settings.seeds}")
 
 
 @task(name="build layer", task_run_name="build {layer}", **ONCE)
