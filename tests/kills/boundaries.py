@@ -83,11 +83,12 @@ BOUNDARIES = (
     # Taken out of the layers that were built with it already, the held-back batch is judged again without.
     Boundary("before", "artifacts.report_gate", "cleansed"),
     Boundary("before", "transform.build_layer", "gold"),
-    # Publishing: the copy, its settling in a transaction, the rename, and the same settling in the warehouse.
+    # Publishing: the copy, its settling in a transaction, the mark, the rename, and the same settling in the warehouse.
     Boundary("before", "publish._copy_tables"),
     Boundary("after", "publish._copy_tables"),
     Boundary("after", "ledger.settle", "published"),
     Boundary("after", "publish._settle", "published"),
+    Boundary("before", "publish._mark"),
     Boundary("before", "publish._replace"),
     Boundary("after", "publish._replace"),
     Boundary("after", "ledger.settle", "podcast"),
