@@ -467,8 +467,6 @@ def test_a_warehouse_from_before_the_latest_columns_is_brought_up_to_date(landed
             connection.execute(f"alter table ops.batches drop column {column}")
         connection.execute("drop table ops.revalidations")
         connection.execute("drop table ops.gold_versions")
-        connection.execute("drop view ops.cleansed_rows")
-        connection.execute("drop view ops.gold_rows")
         connection.execute("alter table ops.touched_keys drop column batch_id")
     landed.land({"wed/e.json": lines(event(50))})
     landed.run()
