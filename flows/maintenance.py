@@ -67,9 +67,9 @@ def prune_warehouse(*, dry_run: bool = False) -> retention.Pruned:
     return pruned
 
 
-@flow(name="podcast-checkpoint", description="The working database brought into one file, and free blocks given back.")
+@flow(name="podcast-checkpoint", description="The write-ahead log brought into the working database.")
 def checkpoint_warehouse() -> retention.Checkpointed:
-    """Write what is in the write-ahead log into the working database, and let go of blocks at its end that are free."""
+    """Make the working database one file without a write-ahead log, and say how much in it is free to be used again."""
     settings = load_settings()
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}")
     with lock, connect(settings) as connection:

@@ -200,7 +200,7 @@ def _enter_failure(
     if history.is_recorded(connection, failed.run_id):  # it came as far as its report: what it published stays so
         history.add_message(connection, failed.run_id, message)
         return
-    if not events.is_same_cause(message, history.last_run(connection)):
+    if isinstance(error, Exception) and not events.is_same_cause(message, history.last_run(connection)):
         events.announce_failure(failed.run_id, error)
     history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=message)
     history.record_steps(connection, failed.run_id, progress.steps())

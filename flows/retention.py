@@ -48,7 +48,7 @@ class Checkpointed:
 
 
 def checkpoint(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Checkpointed:
-    """Bring the write-ahead log into the working database; the engine gives free blocks at its end back then."""
+    """Bring the write-ahead log into the working database, which then is one file; its free blocks are used again."""
     before = _size(settings)
     connection.execute("force checkpoint")
     sizes = "select free_blocks * block_size from pragma_database_size() where database_name = current_database()"

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import duckdb
 import httpx
 import pytest
 from filelock import FileLock
+from receiver import Receiver, receiving
 
 from flows import QUIET
 from flows.settings import PROJECT_ROOT, Settings
@@ -45,6 +46,17 @@ DEPLOYMENTS = (
 START_SECONDS = 300
 RUN_SECONDS = 300
 STOP_SECONDS = 120
+CANARY = "canary-of-the-webhook"
+HELD_BACK = "Podcast pipeline: 1 batch held back by gate validated: invalid_share"
+STALE = "Podcast pipeline: nothing new for 0.01 hours"
+AUTOMATIONS = {
+    "podcast: lost runs",
+    "podcast: batches held back",
+    "podcast: gate failed",
+    "podcast: run failed",
+    "podcast: run lost",
+    "podcast: no new events",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,8 @@ class Ui:
     home: Path
     api: str
     site: str
-    run_output: str = ""
+    run_output: str
+    webhook: Receiver
 
     def ask(self, method: str, path: str, **body: Any) -> Any:
         """One request to the API of the server."""
@@ -97,6 +110,11 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, **QUIET, **ours}
 
 
+def alerting(webhook: Receiver) -> dict[str, str]:
+    """Settings by which notifications go to a webhook, and nothing new for 36 seconds is worth one."""
+    return {"PODCAST_ALERT_URL": f"json://127.0.0.1:{webhook.port}/{CANARY}", "PODCAST_STALE_HOURS": "0.01"}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -125,23 +143,30 @@ def unfinished_runs(home: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def webhook() -> Iterator[Receiver]:
+    """Where notifications go."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory, webhook: Receiver) -> Iterator[Ui]:
     """Everything started with one command, one run over the sample, and everything gone after SIGTERM."""
     home = tmp_path_factory.mktemp("ui") / "home"
     shutil.copytree(PROJECT_ROOT / "data" / "landing", home / "landing")
     port, site_port = free_port(), free_port()
     process = subprocess.Popen(
         [BIN / "podcast", "ui", "--port", str(port), "--site-port", str(site_port)],
-        env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment(home) | alerting(webhook), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
         settings = Settings(home=home)
         wait_for("server", lambda: running_api(settings) or process.poll() is not None, START_SECONDS)
         assert process.poll() is None, process.communicate()[0]
-        running = Ui(home, str(running_api(settings)), f"http://127.0.0.1:{site_port}")
+        running = Ui(home, str(running_api(settings)), f"http://127.0.0.1:{site_port}", "", webhook)
         watched = running.run("podcast-pipeline/pipeline", "--watch")
         assert watched.returncode == 0, watched.stdout + watched.stderr + logs(home)
-        yield Ui(running.home, running.api, running.site, watched.stdout)
+        yield replace(running, run_output=watched.stdout)
     finally:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=STOP_SECONDS)
@@ -252,6 +277,25 @@ def test_a_second_ui_is_refused_with_the_way_out(ui: Ui, tmp_path: Path) -> None
     assert running_api(Settings(home=tmp_path)) is None
 
 
+def test_a_batch_that_is_held_back_is_notified_once(ui: Ui) -> None:
+    (notified,) = wait_for(
+        "the notification", lambda: ui.webhook.titles().count(HELD_BACK) and [HELD_BACK], RUN_SECONDS
+    )
+    bodies = [body["message"] for body in ui.webhook.bodies if body["title"] == notified]
+    assert len(bodies) == 1
+    assert bodies[0].startswith(f"{BAD_FILE} (892 lines): podcast quarantine show ")
+    assert f"{ui.site}/quarantine/index.html" in bodies[0]
+
+
+def test_a_deployment_says_what_its_parameters_are(ui: Ui) -> None:
+    for name in DEPLOYMENTS:
+        properties = ui.deployment(name)["parameter_openapi_schema"]["properties"]
+        assert all(p.get("description") and (p.get("type") or p.get("anyOf")) for p in properties.values()), name
+    backfill = ui.deployment("podcast-backfill/backfill")["parameter_openapi_schema"]
+    assert backfill["required"] == ["arrived_from", "arrived_before"]
+    assert backfill["properties"]["arrived_from"]["format"] == "date"
+
+
 def test_runs_that_come_together_wait_for_each_other_and_reprocessing_makes_an_attempt(ui: Ui) -> None:
     assert ui.run("podcast-pipeline/full-refresh").returncode == 0
     watched = ui.run("podcast-reprocess/reprocess", "--param", f'batches=["{BAD_FILE}"]', "--watch")
@@ -261,6 +305,64 @@ def test_runs_that_come_together_wait_for_each_other_and_reprocessing_makes_an_a
     assert [attempt for attempt, _ in attempts] == [1, 2]
     assert attempts[1][1] == "quarantined"
     assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
+
+
+def test_nothing_new_for_the_set_time_is_notified_once(ui: Ui) -> None:
+    """By now more than twice that time has gone by without a newly published batch."""
+
+    def since_published() -> list[str]:
+        titles = ui.webhook.titles()
+        return titles[titles.index(HELD_BACK) :]
+
+    wait_for("the notification", lambda: STALE in since_published(), RUN_SECONDS)
+    assert since_published().count(STALE) == 1
+
+
+def test_an_alert_that_fails_does_not_fail_the_data(ui: Ui) -> None:
+    ui.webhook.status = 500
+    try:
+        tried = ui.webhook.titles().count(HELD_BACK)
+        watched = ui.run("podcast-reprocess/reprocess", "--param", f'batches=["{BAD_FILE}"]', "--watch")
+        assert watched.returncode == 0, watched.stdout + watched.stderr + logs(ui.home)
+        wait_for("the attempt to notify", lambda: ui.webhook.titles().count(HELD_BACK) > tried, RUN_SECONDS)
+        failed = {"filter": {"event": {"name": ["prefect.automation.action.failed"]}}}
+        wait_for("its failure", lambda: ui.ask("POST", "/events/filter", **failed)["events"], RUN_SECONDS)
+    finally:
+        ui.webhook.status = 200
+    assert ui.runs("podcast-reprocess/reprocess", "Quarantined")
+    assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
+
+
+def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> None:
+    theirs = {
+        "name": "theirs",
+        "trigger": {"type": "event", "expect": ["x"], "threshold": 1, "within": 0},
+        "actions": [],
+    }
+    ui.ask("POST", "/automations/", **theirs, enabled=False)
+    before = {automation["name"]: automation["id"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
+    assert set(before) == AUTOMATIONS | {"theirs"}
+    deployments = {name: ui.deployment(name)["id"] for name in DEPLOYMENTS}
+
+    def deploy(**settings: str) -> str:
+        done = subprocess.run(
+            [BIN / "podcast", "deploy"],
+            env=environment(ui.home) | {"PREFECT_API_URL": ui.api} | settings,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert CANARY not in done.stdout + done.stderr
+        return done.stdout
+
+    assert "6; notifications go out" in deploy(**alerting(ui.webhook))
+    after = {automation["name"]: automation["id"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
+    assert after == before
+    assert {name: ui.deployment(name)["id"] for name in DEPLOYMENTS} == deployments
+
+    assert "1; no notifications go out: PODCAST_ALERT_URL is not set" in deploy()
+    left = {automation["name"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
+    assert left == {"theirs", "podcast: lost runs"}
+    deploy(**alerting(ui.webhook))
 
 
 def test_a_dry_run_of_a_decision_reports_its_choice_and_changes_nothing(ui: Ui) -> None:

@@ -17,6 +17,7 @@ import duckdb
 import pytest
 from comparison import assert_tables_equal, expected_world, snapshot, write_reference_data
 from conftest import Home
+from prefect.exceptions import ParameterTypeError
 from strategies import EPISODES, USERS, big_landing
 
 from flows import backup, ledger, manifest, rebuild
@@ -306,7 +307,7 @@ def test_the_flow_keeps_the_newest_backups(moved: Home, good_backup: Path) -> No
     assert sorted(str(path) for path in (moved.path / "backups").iterdir()) == sorted(made[1:])
     podcast_backup(out=str(moved.path / "beside"), keep=1)
     assert len(list((moved.path / "backups").iterdir())) == 2, "only a backup in the default folder makes others go"
-    with pytest.raises(BackupError, match="keep=0"):
+    with pytest.raises(ParameterTypeError, match="keep: Input should be greater than or equal to 1"):
         podcast_backup(keep=0)
     assert good_backup.exists()
 
