@@ -104,10 +104,10 @@ class Team:
         tasks = self.ask("POST", "/task_runs/filter", flow_runs={"id": {"any_": [run_id]}}, limit=200)
         return any(t["name"].startswith(name) and t["state_type"] == "COMPLETED" for t in tasks)
 
-    def middle_of(self, run_id: str) -> int:
-        """Wait until a run has its files loaded and is at work; its process."""
+    def middle_of(self, run_id: str, *, behind: str) -> int:
+        """Wait until a run has a step behind it and is at work; its process."""
         self.wait_for(f"run {run_id} at work", lambda: self.writer(run_id), RUN_SECONDS)
-        self.wait_for("loaded files", lambda: self.finished_task(run_id, "load batches"), RUN_SECONDS)
+        self.wait_for(f"the end of {behind}", lambda: self.finished_task(run_id, behind), RUN_SECONDS)
         process = self.writer(run_id)
         assert process, "the run has ended before it could be met in its middle"
         return process

@@ -49,7 +49,7 @@ def killed(server: Team) -> Killed:
     Its schedule is on from here: whatever happens then, nobody asks for it.
     """
     run = server.start(PIPELINE)
-    worker = server.worker_of(server.middle_of(run))
+    worker = server.worker_of(server.middle_of(run, behind="load batches"))
     server.machine.do("systemctl", "kill", "--kill-who=all", "--signal=SIGKILL", worker)
     server.schedule(PIPELINE, every=EVERY_SECONDS)
     return Killed(server, run, worker)
@@ -165,3 +165,57 @@ def assert_sample_is_published(team: Team) -> None:
     columns = ", ".join(f"total_{kind}" for kind in kinds)
     newest = f"select {columns} from ops.runs where status = 'passed' order by started_at"
     assert team.published(newest)[-1] == tuple(TOTALS[kind] for kind in kinds)
+
+
+def test_deployments_asked_for_at_once_take_turns(killed: Killed) -> None:
+    team = killed.team
+    ended = team.await_end(team.start(FULL_REFRESH), team.start(PIPELINE), team.start(FULL_REFRESH))
+    assert {run["state_type"] for run in ended} == {"COMPLETED"}
+    assert_one_at_a_time(team)
+    assert_sample_is_published(team)
+
+
+def test_the_schedule_fires_during_a_long_run_and_no_run_is_lost(killed: Killed) -> None:
+    team = killed.team
+    long = team.start(FULL_REFRESH)
+    process = str(team.middle_of(long, behind="build"))
+    team.machine.do("kill", "-STOP", process)
+    team.schedule(PIPELINE, every=EVERY_SECONDS)
+    waiting = team.wait_for("scheduled runs that are late", lambda: late(team), 120)
+    assert team.flow_runs(state={"type": {"any_": ["RUNNING", "PENDING"]}})[0]["id"] == long
+    team.machine.do("kill", "-CONT", process)
+    ended = team.await_end(long, *waiting)
+    team.schedule(PIPELINE, every=None)
+    assert {run["state_type"] for run in ended} == {"COMPLETED"}
+    assert_one_at_a_time(team)
+    assert_sample_is_published(team)
+
+
+def test_the_server_may_be_killed_in_the_middle_of_a_run(killed: Killed) -> None:
+    team = killed.team
+    run = team.start(FULL_REFRESH)
+    team.middle_of(run, behind="build")
+    team.machine.do("systemctl", "kill", "--kill-who=all", "--signal=SIGKILL", SERVER)
+    team.wait_for("the server again", team.is_up, 120)
+    (ended,) = team.await_end(run)
+    assert ended["state_type"] == "COMPLETED", ended
+    assert team.published(f"select status from ops.runs where run_id = '{run}'") == [("passed",)]
+    (after,) = team.await_end(team.start(FULL_REFRESH))
+    assert after["state_type"] == "COMPLETED"
+    for name in (PIPELINE, FULL_REFRESH):
+        assert team.deployment(name)["global_concurrency_limit"]["active_slots"] == 0, "no place is lost"
+    assert_one_at_a_time(team)
+    assert_sample_is_published(team)
+
+
+def late(team: Team) -> list[str]:
+    """Runs of the schedule whose time has come, once there are two."""
+    ids = [run["id"] for run in team.flow_runs(state={"name": {"any_": ["Late", "AwaitingConcurrencySlot"]}})]
+    return ids if len(ids) > 1 else []
+
+
+def assert_one_at_a_time(team: Team) -> None:
+    """No two runs wrote at once, and none was refused for it."""
+    assert team.flow_runs(state={"type": {"any_": ["FAILED"]}}) == []
+    runs = team.published("select started_at, finished_at from ops.runs where status != 'crashed' order by started_at")
+    assert [(a, b) for a, b in pairwise(runs) if a[1] > b[0]] == []
