@@ -567,6 +567,17 @@ def site_serve(port: int) -> None:
 
 
 @cli.command()
+def deploy() -> None:
+    """Work pool, deployments and automations onto the Prefect server that PREFECT_API_URL names."""
+    from flows import deploying
+
+    settings = load_settings()
+    _prepare_prefect(settings)
+    for line in deploying.deploy(settings):
+        click.echo(line)
+
+
+@cli.command()
 @click.option("--port", type=int, default=4200, show_default=True, help="Port of the Prefect server.")
 @click.option("--site-port", type=int, default=4201, show_default=True, help="Port of the site.")
 def ui(*, port: int, site_port: int) -> None:

@@ -94,6 +94,27 @@ def reprocess_batches(
     return end_flow(carry_out(Decision.REPROCESS, selection, dry_run=dry_run))
 
 
+@flow(name="podcast-backfill", description="The files of some days read again as new attempts.")
+def backfill_batches(
+    arrived_from: date,
+    arrived_before: date,
+    filename_pattern: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> RunSummary:
+    """Read every file that arrived on these days again; each new attempt replaces the old one when it passes.
+
+    Args:
+        arrived_from: First day (UTC) of arrival, on which a file of that name was first loaded.
+        arrived_before: Day (UTC) after the last day of arrival.
+        filename_pattern: Shell pattern for the file name; `*` goes across folders. Empty: all files.
+        dry_run: Report which files would be read again, and change nothing.
+
+    """
+    selection = Selection((), filename_pattern, arrived_from, arrived_before)
+    return end_flow(carry_out(Decision.REPROCESS, selection, dry_run=dry_run))
+
+
 @flow(name="podcast-revalidate", description="Every batch judged again, by the rules and reference data of today.")
 def revalidate_batches(*, dry_run: bool = False) -> RunSummary:
     """Recompute every table from `bronze.raw_events` and let all gates judge again, except where a person decided.

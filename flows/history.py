@@ -231,5 +231,11 @@ def last_runs(connection: duckdb.DuckDBPyConnection, count: int) -> list[dict[st
     return read_dicts(connection, "select * from ops.runs order by started_at desc limit ?", [count])
 
 
+def last_run(connection: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
+    """The run that ended last, as the row of `ops.runs`, if there was one."""
+    rows = read_dicts(connection, "select * from ops.runs order by finished_at desc limit 1")
+    return rows[0] if rows else None
+
+
 def _counts(accounting: Accounting) -> Sequence[int]:
     return tuple(getattr(accounting, name) for name in Accounting.__dataclass_fields__)

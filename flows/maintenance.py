@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, task
 from prefect.runtime import flow_run
+from pydantic import Field
 
 from flows import backup, progress, quarantine, rebuild, retention
 from flows.artifacts import end_flow
@@ -17,7 +19,7 @@ from flows.warehouse import connect, writer_lock
 
 
 @flow(name="podcast-backup", description="A checked copy of everything that the landing files cannot give back.")
-def podcast_backup(*, out: str | None = None, keep: int | None = 7) -> str:
+def podcast_backup(*, out: str | None = None, keep: Annotated[int, Field(ge=1)] | None = 7) -> str:
     """Make a backup; returns the folder that it is in.
 
     Args:
@@ -63,6 +65,17 @@ def prune_warehouse(*, dry_run: bool = False) -> retention.Pruned:
         pruned = retention.prune(settings, connection, dry_run=dry_run)
     progress.report("prune", f"{pruned}")
     return pruned
+
+
+@flow(name="podcast-checkpoint", description="The working database brought into one file, and free blocks given back.")
+def checkpoint_warehouse() -> retention.Checkpointed:
+    """Write what is in the write-ahead log into the working database, and let go of blocks at its end that are free."""
+    settings = load_settings()
+    lock = writer_lock(settings, purpose=f"flow run {flow_run.name}")
+    with lock, connect(settings) as connection:
+        checkpointed = retention.checkpoint(settings, connection)
+    progress.report("checkpoint", f"{checkpointed}")
+    return checkpointed
 
 
 @task(name="make backup", **ONCE)

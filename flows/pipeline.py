@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import history, progress, publish, reference, tasks, versions
+from flows import events, history, progress, publish, reference, tasks, versions
 from flows.artifacts import RunProgress, end_flow
 from flows.domain import (
     BatchStatus,
@@ -83,6 +83,7 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
             judge_again(run, only_outdated=True)
             tasks.mark_all_batches(run.settings)
         elif not plan.has_work:
+            tasks.announce_batches(run.settings)
             return end_flow(_unchanged(run, plan))
         return end_flow(process(run, plan))
 
@@ -107,6 +108,7 @@ def process(run: Run, plan: Plan) -> RunSummary:
     if run.is_rehearsal:
         return summary
     tasks.publish_tables(run.settings, summary, run.inputs)
+    tasks.announce_batches(run.settings)
     tasks.report_run(run.settings, summary)
     return summary
 
@@ -198,6 +200,8 @@ def _enter_failure(
     if history.is_recorded(connection, failed.run_id):  # it came as far as its report: what it published stays so
         history.add_message(connection, failed.run_id, message)
         return
+    if not events.is_same_cause(message, history.last_run(connection)):
+        events.announce_failure(failed.run_id, error)
     history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=message)
     history.record_steps(connection, failed.run_id, progress.steps())
     if isinstance(error, Exception):

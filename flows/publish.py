@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, history, ledger, progress, versions
+from flows import files, history, ledger, progress, transitions, versions
 from flows.domain import RunSummary
 from flows.errors import PublishError
 from flows.warehouse import transaction
@@ -118,6 +118,7 @@ def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
     if lacking is None:
         return
     run_id, finished_at = lacking
+    batch_ids = [batch.batch_id for batch in ledger.pending(connection)]
     settled = ("status", "gate", "reason", "detail", "updated_at", "invalid_count", "rules_version", "pending")
     connection.execute(
         f"""
@@ -126,6 +127,7 @@ def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
         where batches.batch_id = settled.batch_id
         """
     )
+    transitions.record(connection, run_id, batch_ids, now=finished_at)
     history.close_revalidation(connection, catalog, now=finished_at)
     versions.settle(connection)
     connection.execute("delete from ops.runs where run_id = ?", [run_id])
@@ -163,6 +165,7 @@ def _settle(
         ledger.settle(connection, catalog, batch_ids, rules_version=settings.rules_version(), now=summary.finished_at)
         history.close_revalidation(connection, catalog, now=summary.finished_at)
         if catalog != "published":
+            transitions.record(connection, summary.run_id, batch_ids, now=summary.finished_at)
             versions.settle(connection)
             connection.execute("delete from ops.publishing")
         history.record_run(connection, summary, catalog=catalog, inputs_hash=inputs_hash)

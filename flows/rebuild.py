@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import files, ledger, loading
+from flows import files, ledger, loading, transitions
 from flows.backup import HISTORY, TIME_FORMAT
 from flows.domain import Batch, BatchStatus, fingerprint
 from flows.errors import RebuildError, UnreadableFileError
@@ -201,6 +201,7 @@ def _build(settings: Settings, matched: Matched, folder: Path) -> int:
     with open_database(settings, beside) as connection:
         lines = _load(connection, matched)
         ledger.enter(connection, [*_entries(matched, settings.landing_dir)])
+        transitions.record_known(connection)
         for table in HISTORY:
             _load_history(connection, table, folder / f"{table}.jsonl")
         connection.execute("checkpoint")

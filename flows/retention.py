@@ -34,6 +34,33 @@ class Pruned:
         )
 
 
+@dataclass(frozen=True)
+class Checkpointed:
+    """The working database before and after, write-ahead log included, and what is free in it; all in bytes."""
+
+    before: int
+    after: int
+    free: int
+
+    def __str__(self) -> str:
+        """The sizes in words."""
+        return f"{self.before:,} bytes before, {self.after:,} after, {self.free:,} of them free"
+
+
+def checkpoint(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Checkpointed:
+    """Bring the write-ahead log into the working database; the engine gives free blocks at its end back then."""
+    before = _size(settings)
+    connection.execute("force checkpoint")
+    sizes = "select free_blocks * block_size from pragma_database_size() where database_name = current_database()"
+    (free,) = connection.execute(sizes).fetchone() or (0,)
+    return Checkpointed(before, _size(settings), int(free))
+
+
+def _size(settings: Settings) -> int:
+    path = settings.warehouse_path
+    return sum(p.stat().st_size for p in (path, path.with_name(f"{path.name}.wal")) if p.exists())
+
+
 def prune(settings: Settings, connection: duckdb.DuckDBPyConnection, *, dry_run: bool = False) -> Pruned:
     """Delete what is older than its setting, counted from the last change of state.
 

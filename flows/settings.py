@@ -193,6 +193,20 @@ class Settings(BaseSettings):
         description="where the site is served, for the links to it; unset: the files under `<home>/site`",
     )
 
+    alert_url: SecretStr | None = Field(
+        None,
+        description="where notifications go, as Apprise writes addresses: `jsons://host/path` for a webhook, "
+        "`mailtos://user:password@host?to=address` for e-mail, several with commas between; `podcast deploy` puts it "
+        "into the block `podcast-alerts`; unset: none are sent",
+    )
+    stale_hours: float = Field(
+        24.0,
+        gt=0,
+        le=10**5,
+        allow_inf_nan=False,
+        description="hours without a newly published batch after which a notification says so",
+    )
+
     @property
     def landing_dir(self) -> Path:
         """Where files land."""

@@ -22,6 +22,7 @@ from prefect.logging import get_run_logger
 from flows import (
     artifacts,
     checkpoints,
+    events,
     history,
     landing,
     ledger,
@@ -29,6 +30,7 @@ from flows import (
     progress,
     quarantine,
     transform,
+    transitions,
     versions,
 )
 from flows import publish as publishing
@@ -300,6 +302,14 @@ def report_run(settings: Settings, summary: RunSummary) -> None:
     artifacts.report_summary(settings, summary)
     dbt_docs.build(settings, transform.generate_docs(settings))
     progress.report("report", str(settings.site_dir / "index.html"))
+
+
+@task(name="announce batches", **IDEMPOTENT)
+def announce_batches(settings: Settings) -> None:
+    """Prefect events of what this run, or one that ended before it came to that, has made public."""
+    with connect(settings) as connection:
+        events.announce(transitions.unannounced(connection), site=settings.site_link)
+        transitions.mark_announced(connection)
 
 
 def _made_public(*, full_refresh: bool) -> tuple[BatchStatus, ...]:

@@ -18,11 +18,11 @@ from types import FrameType
 from typing import IO, Any
 
 from flows import QUIET
+from flows.deploying import POOL
 from flows.errors import PipelineError
 from flows.settings import PROJECT_ROOT, Settings
 
 HOST = "127.0.0.1"
-POOL = "podcast"
 START_SECONDS = 180
 STOP_SECONDS = 10
 END_OF_LOG = 10
@@ -62,12 +62,7 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
 
         start("server", "prefect", "server", "start", "--host", HOST, "--port", str(port))
         _await_server(settings, processes["server"], api)
-        for command in (
-            ("work-pool", "create", POOL, "--type", "process", "--overwrite"),
-            ("work-pool", "set-concurrency-limit", POOL, "1"),
-            ("--no-prompt", "deploy", "--all"),
-        ):
-            _call(settings, [*python, "prefect", *command], environment)
+        _call(settings, [*python, "flows.cli", "deploy"], environment)
         _close_runs(api)
         stack.callback(_close_runs_if_possible, api)
         start("site", "flows.cli", "site", "serve", "--port", str(site_port))

@@ -64,6 +64,9 @@ create table if not exists ops.reference_versions (
 );
 create table if not exists ops.gold_versions (version varchar);
 create table if not exists ops.publishing (run_id varchar);
+-- what a warehouse that was made before this table has become, everybody knows already
+create table if not exists ops.batch_transitions as
+select batch_id, status, run_id, updated_at as changed_at, true as is_announced from ops.batches where not pending;
 -- for warehouses that were made before these columns were
 alter table ops.batches add column if not exists rules_version varchar;
 alter table ops.batches add column if not exists missing_since timestamp;

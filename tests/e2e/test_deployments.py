@@ -39,6 +39,8 @@ DEPLOYMENTS = (
     "podcast-revalidate/revalidate",
     "podcast-prune/prune",
     "podcast-backup/backup",
+    "podcast-backfill/backfill",
+    "podcast-checkpoint/checkpoint",
 )
 START_SECONDS = 300
 RUN_SECONDS = 300
@@ -211,7 +213,9 @@ def test_deployments_run_one_at_a_time_and_say_what_they_are_for(ui: Ui) -> None
         assert deployment["description"]
         assert deployment["tags"]
         assert deployment["work_pool_name"] == "podcast"
-        assert deployment["job_variables"]["env"].items() <= QUIET.items()
+        assert (
+            deployment["job_variables"]["env"].items() <= {**QUIET, "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}.items()
+        )
         assert str(PROJECT_ROOT) not in json.dumps(deployment), "runs do not depend on where the project stands"
     assert ui.ask("GET", "/work_pools/podcast")["concurrency_limit"] == 1
 
