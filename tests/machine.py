@@ -24,7 +24,7 @@ from flows.settings import PROJECT_ROOT
 SYSTEMD = Path("/lib/systemd/systemd")
 START_SECONDS = 60
 STOP_SECONDS = 60
-TOOLS = ("unshare", "nsenter", "systemctl", "useradd")
+TOOLS = ("unshare", "nsenter", "systemctl", "useradd", "dbus-daemon")
 GIVEN_UP = ("/etc/systemd/system", "/usr/lib/systemd/system", "/usr/lib/systemd/system-generators")
 """Where this machine's own units come from."""
 
@@ -51,6 +51,8 @@ for target in sysinit basic network multi-user shutdown umount; do
 done
 printf '%s' "$DROP_IN" > service.d/test.conf
 printf '%s' "$POSTGRESQL" > postgresql.service
+printf '%s' "$DBUS" > dbus.service
+printf '[Socket]\nListenStream=/run/dbus/system_bus_socket\n' > dbus.socket
 exec env --ignore-environment container=podcast PATH="$PATH" \
   /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=no
 """.replace("__HIDDEN__", " ".join(GIVEN_UP))
@@ -63,16 +65,31 @@ StandardError=inherit
 BindReadOnlyPaths={sys.base_prefix}
 Environment=PYTHONPATH=/opt/podcast
 """
+PATHS = (
+    "--property=ProtectHome=tmpfs",
+    f"--property=BindReadOnlyPaths={sys.base_prefix}",
+    "--setenv=PYTHONPATH=/opt/podcast",
+)
+"""The same for what is started by hand, by systemd-run."""
 
+DBUS = """
+[Unit]
+Requires=dbus.socket
+[Service]
+ExecStart=dbus-daemon --system --address=systemd: --nofork --nopidfile
+"""
+"""What systemd-run speaks to systemd through."""
+
+# As Debian's: who is `postgres` on the machine is that in the database, everybody else has a password.
 POSTGRESQL = """
 [Service]
 Type=notify
 User=postgres
 StateDirectory=postgresql
-ExecStartPre={bin}/initdb --pgdata /var/lib/postgresql/data --username postgres --auth scram-sha-256 \
-  --pwfile /etc/postgresql-password --no-sync
-ExecStart={bin}/postgres -D /var/lib/postgresql/data -p {port} -c listen_addresses=127.0.0.1 \
-  -c unix_socket_directories= -c fsync=off
+RuntimeDirectory=postgresql
+ExecStartPre={bin}/initdb --pgdata /var/lib/postgresql/data --auth-local peer --auth-host scram-sha-256 --no-sync
+ExecStart={bin}/postgres -D /var/lib/postgresql/data -p {port} -c listen_addresses=127.0.0.1 \\
+  -c unix_socket_directories=/run/postgresql -c fsync=off
 """
 
 
@@ -118,7 +135,7 @@ def postgresql_programs() -> Path | None:
 
 
 @contextmanager
-def machine(scratch: Path, *, postgresql_port: int, password: str) -> Iterator[Machine]:
+def machine(scratch: Path, *, postgresql_port: int) -> Iterator[Machine]:
     """The machine with its PostgreSQL running; skips the tests where there cannot be one, and says why."""
     programs = postgresql_programs()
     if programs is None:
@@ -130,9 +147,7 @@ def machine(scratch: Path, *, postgresql_port: int, password: str) -> Iterator[M
         try:
             made = Machine(scratch, _first_process(process, scratch))
             _await_systemd(made)
-            made.do("sh", "-c", "umask 077; printf %s \"$1\" > /etc/postgresql-password", "sh", password)
-            made.do("chown", "postgres", "/etc/postgresql-password")
-            made.do("systemctl", "start", "postgresql")
+            made.do("systemctl", "start", "dbus", "postgresql")
             yield made
         finally:
             process.send_signal(signal.SIGKILL)  # its first process ends with it, and with that all others
@@ -147,7 +162,7 @@ def _group(name: str) -> Path:
     roots = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if os.geteuid() != 0 or not roots or not SYSTEMD.exists() or missing:
-        pytest.skip("needs root, control groups of version 2 and systemd: apt-get install systemd util-linux passwd")
+        pytest.skip("needs root, control groups of version 2 and systemd: apt-get install systemd dbus")
     group = roots[0] / f"podcast-{os.getpid()}-{name}"
     try:
         group.mkdir()
@@ -160,7 +175,7 @@ def _start(scratch: Path, group: Path, postgresql: str, log: int) -> subprocess.
     entering = 'echo $$ > "$0"; exec unshare --mount --pid --cgroup --ipc --uts --fork --kill-child bash -c "$@"'
     return subprocess.Popen(
         ["bash", "-c", entering, str(group / "cgroup.procs"), MAKE, "make", str(scratch), str(PROJECT_ROOT)],
-        env={**os.environ, "DROP_IN": DROP_IN, "POSTGRESQL": postgresql},
+        env={**os.environ, "DROP_IN": DROP_IN, "DBUS": DBUS, "POSTGRESQL": postgresql},
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import httpx
 import pytest
-from machine import Machine, machine
+from machine import PATHS, Machine, machine
 
 from flows import QUIET
 from flows.settings import PROJECT_ROOT
@@ -29,8 +29,9 @@ PREFECT = [sys.executable, "-m", "prefect"]
 AUTH = "podcast:a pass:word with %, # and $"
 DATABASE_PASSWORD = "another@one/with:signs?"  # noqa: S105 - of a database that ends with the test
 SERVER = "podcast-prefect-server"
+AS_THE_UNITS = ("--quiet", "--pipe", "--wait", "--uid=podcast", "--working-directory=/opt/podcast", *PATHS)
 START_SECONDS = 300
-RUN_SECONDS = 300
+RUN_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,11 @@ class Team:
         assert process, "the run has ended before it could be met in its middle"
         return process
 
+    def do_as_the_pipeline(self, *words: str) -> str:
+        """What an operator types on the machine to run `podcast` as the units do; what it prints."""
+        told = (*AS_THE_UNITS, "--property=EnvironmentFile=/etc/podcast/podcast.env")
+        return self.machine.do("systemd-run", *told, "/opt/podcast/.venv/bin/python", "-m", "flows.cli", *words)
+
     def wait_for(self, what: str, look: Callable[[], Any], seconds: float, *, every: float = 0.3) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -146,13 +152,13 @@ def _user(auth: str) -> tuple[bytes, bytes]:
 def team(scratch: Path) -> Iterator[Team]:
     """The server of a team with two workers, set up as the page for operators says, without files or runs."""
     port, database, site = (_free_port() for _ in range(3))
-    with machine(scratch, postgresql_port=database, password=DATABASE_PASSWORD) as made:
+    with machine(scratch, postgresql_port=database) as made:
         _make_database(made, database)
         _install(made, port=port, database=database, site=site)
         made_team = Team(made, f"http://127.0.0.1:{port}/api", f"http://127.0.0.1:{site}", scratch)
         made.do("systemctl", "enable", "--now", SERVER)
         made_team.wait_for("the server", made_team.is_up, START_SECONDS)
-        _deploy(made_team)
+        made.do("systemctl", "start", "podcast-deploy", seconds=START_SECONDS)
         for deployment in ("podcast-pipeline/pipeline", "podcast-prune/prune"):
             made_team.schedule(deployment, every=None)  # what runs, and when, is the tests' affair
         made.do("systemctl", "enable", "--now", "podcast-worker@1", "podcast-worker@2")
@@ -161,20 +167,9 @@ def team(scratch: Path) -> Iterator[Team]:
 
 def _make_database(made: Machine, port: int) -> None:
     """A role and a database for Prefect, as `docs/operations/team-server.md` makes them."""
-    for statement in (
-        f"create role prefect login password '{DATABASE_PASSWORD}'",
-        "create database prefect owner prefect",
-    ):
-        psql(made, port, "--command", statement, user="postgres", database="postgres")
-
-
-def psql(made: Machine, port: int, *words: str, user: str = "prefect", database: str = "prefect") -> str:
-    """What psql prints: rows alone, one a line."""
-    told = ["--host=127.0.0.1", f"--port={port}", f"--username={user}", f"--dbname={database}"]
-    return made.do(
-        "psql", *told, "--no-psqlrc", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", *words,
-        PGPASSWORD=DATABASE_PASSWORD,
-    )  # fmt: skip
+    told = ("runuser", "--user=postgres", "--", "psql", f"--port={port}", "--set=ON_ERROR_STOP=1")
+    made.do(*told, "--command", f"create role prefect login password '{DATABASE_PASSWORD}'")
+    made.do(*told, "--command", "create database prefect owner prefect")
 
 
 def _install(made: Machine, *, port: int, database: int, site: int) -> None:
@@ -219,16 +214,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _deploy(made: Team) -> None:
-    for words in (("work-pool", "create", "podcast", "--type", "process", "--overwrite"), ("work-pool", "set-concurrency-limit", "podcast", "1")):
-        done = made.type(*words)
-        assert done.returncode == 0, done.stdout + done.stderr
-    done = subprocess.run([*PREFECT, "--no-prompt", "deploy", "--all"], cwd=PROJECT_ROOT, env={**os.environ, **QUIET, "PREFECT_HOME": str(made.scratch / "person"), "PREFECT_API_URL": made.api, "PREFECT_API_AUTH_STRING": AUTH}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    made.ask("POST", "/automations/", name="zombies", enabled=True,
-        trigger={"type": "event", "posture": "Proactive", "after": ["prefect.flow-run.heartbeat"],
-          "expect": ["prefect.flow-run.heartbeat", "prefect.flow-run.Completed", "prefect.flow-run.Failed", "prefect.flow-run.Cancelled", "prefect.flow-run.Crashed"],
-          "for_each": ["prefect.resource.id"], "match": {"prefect.resource.id": "prefect.flow-run.*"}, "within": 90, "threshold": 1},
-        actions=[{"type": "change-flow-run-state", "state": "CRASHED", "message": "no heartbeat"}])
