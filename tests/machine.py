@@ -24,7 +24,7 @@ from flows.settings import PROJECT_ROOT
 SYSTEMD = Path("/lib/systemd/systemd")
 START_SECONDS = 60
 STOP_SECONDS = 60
-TOOLS = ("unshare", "nsenter", "systemctl", "useradd", "dbus-daemon")
+TOOLS = ("unshare", "nsenter", "systemctl", "useradd", "dbus-daemon", "curl")
 GIVEN_UP = ("/etc/systemd/system", "/usr/lib/systemd/system", "/usr/lib/systemd/system-generators")
 """Where this machine's own units come from."""
 
@@ -162,7 +162,7 @@ def _group(name: str) -> Path:
     roots = [Path(mount[1]) for mount in mounts if mount[2] == "cgroup2"]
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if os.geteuid() != 0 or not roots or not SYSTEMD.exists() or missing:
-        pytest.skip("needs root, control groups of version 2 and systemd: apt-get install systemd dbus")
+        pytest.skip("needs root, control groups of version 2 and systemd: apt-get install systemd dbus curl")
     group = roots[0] / f"podcast-{os.getpid()}-{name}"
     try:
         group.mkdir()
