@@ -187,7 +187,8 @@ def _install(made: Machine, *, port: int, database: int, site: int) -> None:
         "PREFECT_SERVER_DATABASE_PORT": str(database),
         "PREFECT_SERVER_DATABASE_PASSWORD": DATABASE_PASSWORD,
     }
-    (folder / "prefect-server.env").write_text(_filled_in("prefect-server.env.example", server))
+    soon_late = {"PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5"}
+    (folder / "prefect-server.env").write_text(_filled_in("prefect-server.env.example", server) + _lines(soon_late))
     for path in folder.iterdir():
         path.chmod(0o600)
     home = made.lib("podcast")

@@ -188,8 +188,8 @@ def test_the_schedule_fires_during_a_long_run_and_no_run_is_lost(killed: Killed)
     team = killed.team
     long = team.start(FULL_REFRESH)
     process = str(team.middle_of(long, behind="build"))
-    team.machine.do("kill", "-STOP", process)
-    team.schedule(PIPELINE, every=10)
+    team.machine.do("kill", "-STOP", process)  # for less than the 90 seconds after which it would count as lost
+    team.schedule(PIPELINE, every=5)
     waiting = team.wait_for("scheduled runs that are late", lambda: late(team), 80)
     team.schedule(PIPELINE, every=None)
     assert [run["id"] for run in team.flow_runs(state={"type": {"any_": ["RUNNING", "PENDING"]}})] == [long]
