@@ -49,10 +49,13 @@ def arriving(directory: object, warn: Callable[[str], None]) -> Iterator[bool]:
     A landing directory in object storage sends no notices. One that goes away, and comes back, is watched again;
     its coming back counts as a notice.
     """
+    was_there = False
     while True:
         if isinstance(directory, Path) and (identity := _identity(directory)):
-            yield from _notices(directory.resolve(), identity, warn)
-            yield True
+            notices = _notices(directory.resolve(), identity, warn)
+            yield next(notices, False) or was_there  # by then it is watched, so that nothing falls in between
+            was_there = True
+            yield from notices
         time.sleep(TICK_SECONDS)
         yield False
 
