@@ -143,7 +143,7 @@ class Watcher:
     def _wait_for(self, problem: str, now: float) -> None:
         self.attempts += 1
         if problem != self.problem:
-            log.warning("%s Trying again until it does.", problem)
+            log.warning("%s Trying again", problem)
             self.problem = problem
         pause = doubling(self.attempts, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
         self.not_before = now + pause

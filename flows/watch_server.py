@@ -109,7 +109,7 @@ class Server:
         except httpx.HTTPStatusError as error:
             status = f"{error.response.status_code} {error.response.reason_phrase}"
             hint = " Set PREFECT_API_AUTH_STRING." if error.response.status_code in (401, 403) else ""
-            raise WatchError(f"The Prefect server {self.api} refuses to answer: {status}.{hint}") from None
+            raise WatchError(f"The Prefect server {self.api} answers: {status}.{hint}") from None
         except (httpx.HTTPError, PrefectException, OSError) as error:
             raise WatchError(
                 f"The Prefect server {self.api} does not answer: {error or type(error).__name__}."

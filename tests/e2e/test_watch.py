@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from flows.ui import logs, running
 PODCAST = Path(sys.executable).with_name("podcast")
 SETTLE_SECONDS = 1
 RUN_SECONDS = 240
-EVENT = {"event_type": "play", "episode_id": "ep_001", "timestamp": "2024-01-01T00:00:00Z", "duration": 60}
+EVENT = {"event_type": "play", "user_id": "u000001", "episode_id": "e0001", "duration": 60}
+FIRST_EVENT = datetime(2024, 1, 10, tzinfo=UTC)
 
 
 @dataclass
@@ -37,13 +39,19 @@ class Watched:
     api: str
     processes: dict[str, subprocess.Popen[bytes]]
     environment: dict[str, str]
+    events: int = 0
+
+    def event(self) -> dict[str, Any]:
+        """One that no other file has."""
+        self.events += 1
+        return EVENT | {"timestamp": (FIRST_EVENT + timedelta(seconds=self.events)).isoformat()}
 
     def land(self, name: str, *, lines: int = 1) -> None:
         """As it should be done: written beside, and renamed into place."""
         path = self.settings.landing_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{path.name}.part")
-        beside.write_text("".join(json.dumps(EVENT | {"user_id": f"{name}-{n}"}) + "\n" for n in range(lines)))
+        beside.write_text("".join(json.dumps(self.event()) + "\n" for _ in range(lines)))
         beside.rename(path)
 
     def runs(self, *states: str) -> list[dict[str, Any]]:
@@ -59,17 +67,21 @@ class Watched:
         found: list[dict[str, Any]] = answer.json()
         return found
 
-    def loaded(self) -> set[str]:
-        """The files that are published, held back or found empty, by the published copy."""
+    def published(self) -> dict[str, int]:
+        """The number of facts of each file, in the published copy."""
+        facts = """
+            select filename, count(*) from gold.fact_user_interactions join ops.batches using (batch_id)
+            group by filename
+        """
         if not self.settings.published_path.exists():
-            return set()
+            return {}
         with duckdb.connect(str(self.settings.published_path), read_only=True) as connection:
-            return {name for (name,) in connection.execute("select filename from ops.batches").fetchall()}
+            return dict(connection.execute(facts).fetchall())
 
     def quiet(self, *names: str) -> None:
-        """Wait until the files are loaded and no run is on its way any more."""
+        """Wait until the files are published and no run is on its way any more."""
         unfinished = ("SCHEDULED", "PENDING", "RUNNING")
-        self.wait(f"{names} loaded", lambda: self.loaded() >= set(names) and not self.runs(*unfinished))
+        self.wait(f"{names} published", lambda: self.published().keys() >= set(names) and not self.runs(*unfinished))
 
     def wait(self, what: str, look: Callable[[], Any], seconds: float = RUN_SECONDS) -> Any:
         deadline = time.monotonic() + seconds
@@ -133,8 +145,9 @@ def pause_schedule(api: str) -> None:
 
 
 def test_a_file_that_lands_starts_a_run_that_says_so_and_is_published(watched: Watched) -> None:
-    watched.land("first.json")
+    watched.land("first.json", lines=3)
     watched.quiet("first.json")
+    assert watched.published() == {"first.json": 3}
     (run,) = watched.runs()
     assert run["name"].startswith("1 new file, ")
     assert {"files-landed", "podcast"} <= set(run["tags"])
@@ -170,26 +183,25 @@ def test_what_lands_while_the_watcher_is_dead_starts_a_run_when_it_is_back(watch
     watched.processes["watcher"].send_signal(signal.SIGKILL)
     watched.processes["watcher"].wait(10)
     watched.land("meanwhile.json")
-    unreadable = watched.settings.landing_dir / "touched" / "again.json"
     with watched.watcher():
         watched.quiet("meanwhile.json")
         assert len(watched.runs()) == earlier + 1
         # the same content with another fingerprint is nothing new, and only the working database learns of it
-        unreadable = watched.settings.landing_dir / "first.json"
-        os.utime(unreadable)
+        os.utime(watched.settings.landing_dir / "first.json")
         watched.wait("a run for it", lambda: len(watched.runs("COMPLETED")) == earlier + 2)
         watched.wait("that it is told", lambda: "did not take 1 file: first.json" in watched.log())
-        os.utime(watched.settings.landing_dir)
+        written = watched.log().count("being written")
+        (watched.settings.landing_dir / "folder").mkdir()
+        watched.wait("another look", lambda: watched.log().count("being written") > written)
         time.sleep(SETTLE_SECONDS + 3)
         assert len(watched.runs()) == earlier + 2, "it is not asked for again"
 
 
 def test_while_the_server_is_away_nothing_is_lost(watched: Watched) -> None:
     """The last one with the server: the worker goes on with the one that comes back."""
-    earlier = len(watched.runs())
+    earlier, begun = len(watched.runs()), watched.log().count("Watching")
     with watched.watcher() as watcher:
-        begun = watched.log().count("Watching")
-        watched.wait("the watcher", lambda: watched.log().count("Watching") >= begun)
+        watched.wait("the watcher", lambda: watched.log().count("Watching") > begun)
         server = watched.processes["server"]
         command = [part.decode() for part in Path(f"/proc/{server.pid}/cmdline").read_bytes().split(b"\0")[:-1]]
         environment = dict(

@@ -298,7 +298,7 @@ def test_a_server_that_is_down_is_said_once_and_nothing_is_lost(caplog: pytest.L
         world.land("a.json")
         pass_time(world, watcher, 300, arriving=True)
         assert [record.message for record in caplog.records if "does not answer" in record.message] == [
-            "The server does not answer. Trying again until it does."
+            "The server does not answer. Trying again"
         ]
         world.server_is_up = True
         pass_time(world, watcher, 31)
