@@ -42,6 +42,8 @@ def main() -> None:
         api = f"http://127.0.0.1:{port}/api"
         with running(settings, port=port, site_port=site_port):
             pause_schedule(api)
+            while "Watching" not in (logs(settings) / "watcher.log").read_text():
+                time.sleep(LOOK_SECONDS)
             measure(settings, api, files[0])  # the first run makes the warehouse
             measured = []
             for number, file in enumerate(files[1:], 1):

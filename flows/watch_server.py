@@ -131,9 +131,10 @@ def connected(settings: Settings) -> Iterator[Server]:
             "No Prefect server is named that could start runs. Set PREFECT_API_URL to its address, as in "
             "http://127.0.0.1:4200/api, or start one, with a watcher: podcast ui"
         )
-    # The watcher does its own waiting, so that it can say what it waits for.
+    # The watcher does its own waiting, so that it can say what it waits for; the client's one retry is for
+    # connections that went stale, and for a token that has run out.
     with (
-        temporary_settings({PREFECT_API_URL: api, PREFECT_CLIENT_MAX_RETRIES: 0}),
+        temporary_settings({PREFECT_API_URL: api, PREFECT_CLIENT_MAX_RETRIES: 1}),
         get_client(sync_client=True) as client,
     ):
         yield Server(client, api)
