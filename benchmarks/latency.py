@@ -42,9 +42,7 @@ def main() -> None:
         api = f"http://127.0.0.1:{port}/api"
         with running(settings, port=port, site_port=site_port):
             pause_schedule(api)
-            while "Watching" not in (logs(settings) / "watcher.log").read_text():
-                time.sleep(LOOK_SECONDS)
-            measure(settings, api, files[0])  # the first run makes the warehouse
+            run_once(settings, api, files[0])  # the first run makes the warehouse
             measured = []
             for number, file in enumerate(files[1:], 1):
                 measured.append(measure(settings, api, file))
@@ -73,7 +71,15 @@ def prepare(root: Path, *, seeds: Path) -> Settings:
 
 
 def measure(settings: Settings, api: str, file: Path) -> dict[str, float]:
-    """Seconds of each part, and of the whole, for one file; afterwards the pipeline is quiet again."""
+    """Seconds of each part, and of the whole, for one file."""
+    renamed, published, run = run_once(settings, api, file)
+    times = [renamed, noticed(settings, renamed), moment(run["created"]), moment(run["start_time"]), published]
+    seconds = {part: later - sooner for part, sooner, later in zip(PARTS, times, times[1:], strict=False)}
+    return seconds | {"whole": published - renamed}
+
+
+def run_once(settings: Settings, api: str, file: Path) -> tuple[float, float, dict[str, Any]]:
+    """When the file got its name, when its rows were public, and its run; afterwards the pipeline is quiet again."""
     target = settings.landing_dir / file.name
     beside = target.with_name(f"{file.name}.part")
     beside.write_bytes(file.read_bytes())
@@ -83,10 +89,8 @@ def measure(settings: Settings, api: str, file: Path) -> dict[str, float]:
         time.sleep(LOOK_SECONDS)
     published = time.time()
     run = finished_run(api, since=renamed)
-    times = [renamed, noticed(settings, renamed), moment(run["created"]), moment(run["start_time"]), published]
-    seconds = {part: later - sooner for part, sooner, later in zip(PARTS, times, times[1:], strict=False)}
     time.sleep(3)
-    return seconds | {"whole": published - renamed}
+    return renamed, published, run
 
 
 def is_published(settings: Settings, filename: str) -> bool:

@@ -26,7 +26,7 @@ from flows.ui import logs, running
 
 PODCAST = Path(sys.executable).with_name("podcast")
 SETTLE_SECONDS = 2
-RUN_SECONDS = 240
+RUN_SECONDS = 300
 EVENT = {"event_type": "play", "user_id": "u000001", "episode_id": "e0001", "duration": 60}
 FIRST_EVENT = datetime(2024, 1, 10, tzinfo=UTC)
 
