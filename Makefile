@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup run ui test test-unit test-long bench-reporting bench-reference bench-marts kill lint lock clean
+.PHONY: help setup run ui test test-unit test-long bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench-reference: setup ## what 1 and 5 million users cost as reference data, as 
 
 bench-marts: setup ## what gold costs with 1 and 4 million events, made anew and with ten thousand new ones
 	@$(BIN)/python benchmarks/marts.py
+
+bench-latency: setup ## how long a file takes from its landing to its rows in the published copy, ten times
+	@$(BIN)/python benchmarks/latency.py
 
 kill: $(VENV)/dev.stamp ## kill the pipeline KILLS=1000 times (SEED=1) and count what is lost; about 6 seconds each
 	@$(BIN)/python tests/kills/harness.py --kills $(KILLS) --seed $(SEED)

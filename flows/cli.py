@@ -578,6 +578,14 @@ def deploy() -> None:
 
 
 @cli.command()
+def watch() -> None:
+    """Ask the Prefect server for a run when files land, until Ctrl-C; `podcast ui` starts this too."""
+    from flows.watch import watch as watch_landing
+
+    watch_landing(load_settings())
+
+
+@cli.command()
 @click.option("--port", type=int, default=4200, show_default=True, help="Port of the Prefect server.")
 @click.option("--site-port", type=int, default=4201, show_default=True, help="Port of the site.")
 def ui(*, port: int, site_port: int) -> None:

@@ -57,6 +57,10 @@ class UnreadableFileError(PipelineError):
     """A landed file cannot be read to its end; its batch is held back, the others go on."""
 
 
+class WatchError(PipelineError):
+    """Files cannot be watched for, or no run can be asked for."""
+
+
 class LedgerError(PipelineError):
     """A batch is not in a state that allows what was asked."""
 

@@ -139,6 +139,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="seconds; a younger file is looked at twice, this far apart, and left alone if it changed",
     )
+    watch_poll_seconds: float = Field(
+        60.0,
+        ge=1,
+        allow_inf_nan=False,
+        description="seconds between two comparisons of the landing directory with the ledger by `podcast watch`, for "
+        "what comes without a notice of the system, as in object storage",
+    )
     memory_limit: str = Field(
         "2GB", pattern=r"^[1-9][0-9]*(\.[0-9]+)?(MB|GB|MiB|GiB)$", description="memory that DuckDB may use, as in 2GB"
     )

@@ -67,6 +67,7 @@ def running(settings: Settings, *, port: int, site_port: int) -> Iterator[dict[s
         stack.callback(_close_runs_if_possible, api)
         start("site", "flows.cli", "site", "serve", "--port", str(site_port))
         start("worker", "prefect", "worker", "start", "--pool", POOL, "--limit", "1", "--name", "podcast-worker")
+        start("watcher", "flows.cli", "watch")
         stack.enter_context(_announced(settings, processes["server"].pid, api))
         yield processes
 
@@ -254,5 +255,5 @@ def _where_to_look(port: int, site_port: int) -> str:
         "Run the pipeline now, in another terminal:\n"
         f"  export PREFECT_API_URL=http://{HOST}:{port}/api\n"
         "  .venv/bin/prefect deployment run podcast-pipeline/pipeline --watch\n\n"
-        "It also runs every 15 minutes. Ctrl-C stops everything."
+        "It also runs when files land, and every 15 minutes. Ctrl-C stops everything."
     )
