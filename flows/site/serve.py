@@ -65,5 +65,6 @@ def application(settings: Settings) -> Starlette:
 
 
 def serve(settings: Settings, *, port: int) -> None:
-    """Serve until interrupted."""
-    uvicorn.run(application(settings), host=HOST, port=port, log_level="warning", server_header=False)
+    """Serve until interrupted; what the server says goes the way of all logs (`log_config`)."""
+    app = application(settings)
+    uvicorn.run(app, host=HOST, port=port, log_level="warning", server_header=False, log_config=None)
