@@ -94,10 +94,11 @@ class SharedFileHandler(WatchedFileHandler):
         return io.TextIOWrapper(io.FileIO(path, "a"), encoding="utf-8", write_through=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or say once that it cannot be done."""
+        """Write a record, or say once that it cannot be done; a file that cannot be set aside grows on."""
         try:
-            if self.stream and os.fstat(self.stream.fileno()).st_size >= self._max_bytes:
-                self._set_aside()
+            with suppress(OSError):
+                if self.stream and os.fstat(self.stream.fileno()).st_size >= self._max_bytes:
+                    self._set_aside()
             super().emit(record)
         except OSError:  # the library lets that of opening the file through
             self.handleError(record)
@@ -122,8 +123,8 @@ class SharedFileHandler(WatchedFileHandler):
         from filelock import FileLock, Timeout
 
         path = Path(self.baseFilename)
-        # who finds the lock taken writes on: whoever has it is at the same
-        with suppress(Timeout), FileLock(f"{path}.lock", timeout=0):
+        # who finds the lock taken writes on, as whoever has it is at the same, or just has been
+        with suppress(Timeout, FileNotFoundError), FileLock(f"{path}.lock", timeout=0):
             if path.stat().st_size < self._max_bytes:
                 return
             names = [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, self._kept + 1))]

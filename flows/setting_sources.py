@@ -32,36 +32,30 @@ class Sources:
 
 
 def find(environment: Mapping[str, str], known: Collection[str]) -> Sources:
-    """Look where the environment says; nothing is read of a value but whether there is one."""
+    """Look where the environment says; of a value it is seen whether there is one, and no more."""
     ours = {name.lower().removeprefix(PREFIX.lower()): value for name, value in _prefixed(environment)}
     paths = {place: Path(ours[place]).expanduser().absolute() if ours.get(place) else None for place in PLACES}
     problems: list[str] = []
     in_file = _in_env_file(paths["env_file"], problems)
-    in_secrets = _in_secrets(paths["secrets_dir"], known, problems)
+    in_secrets = _in_secrets(paths["secrets_dir"], problems)
+    unreadable = _unreadable(paths["secrets_dir"], in_secrets, known)
+    problems += unreadable
     given = {
         ENVIRONMENT: frozenset(name for name, value in ours.items() if value),
         ENV_FILE: in_file,
-        SECRET_FILE: in_secrets,
+        SECRET_FILE: frozenset(in_secrets),
     }
     problems += _unknown({n for n, value in ours.items() if not _is_of_link(n, value)}, known, "")
-    for place, names, where in (
-        (ENV_FILE, in_file, paths["env_file"]),
-        (SECRET_FILE, in_secrets, paths["secrets_dir"]),
-    ):
+    env_file, secrets_dir = paths["env_file"], paths["secrets_dir"]
+    for names, where in ((in_file, env_file), (frozenset(in_secrets), secrets_dir)):
         problems += _unknown(names, known, f" in {where}")
-        problems += [f"{_variable(n)} ({place} {where}) can be set in the environment only." for n in names & {*PLACES}]
-    return Sources(
-        _if_there(paths["env_file"], in_file), _if_there(paths["secrets_dir"], in_secrets), given, (*problems,)
-    )
+        problems += [f"{_variable(n)} in {where} can be set in the environment only." for n in names & {*PLACES}]
+    readable = secrets_dir if in_secrets and not unreadable else None
+    return Sources(env_file if in_file else None, readable, given, (*problems,))
 
 
 def _prefixed(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in values.items() if name.upper().startswith(PREFIX))
-
-
-def _if_there(path: Path | None, names: frozenset[str]) -> Path | None:
-    """The library warns of a place that is not there, or cannot be read; that is a problem told already."""
-    return path if names else None
 
 
 def _variable(name: str) -> str:
@@ -104,19 +98,24 @@ def _in_env_file(path: Path | None, problems: list[str]) -> frozenset[str]:
     return frozenset(name.lower().removeprefix(PREFIX.lower()) for name, value in _prefixed(dict(named)) if value)
 
 
-def _in_secrets(path: Path | None, known: Collection[str], problems: list[str]) -> frozenset[str]:
-    """The names of the files there that have the prefix, in capitals or not; others belong to others."""
+def _in_secrets(path: Path | None, problems: list[str]) -> dict[str, Path]:
+    """The files there by name, of those that have the prefix, in capitals or not; others belong to others."""
     if path is None:
-        return frozenset()
+        return {}
     try:
         files = [file for file in path.iterdir() if file.name.upper().startswith(PREFIX)]
     except OSError as error:
         problems.append(f"{_variable('secrets_dir')}={str(path)!r}: cannot be read: {_why(error)}.")
-        return frozenset()
-    names = {file.name.lower().removeprefix(PREFIX.lower()): file for file in files}
-    wrong = {name: _wrong_secret(path, file) for name, file in names.items() if name in known}
-    problems += [f"{_variable(name)} ({names[name]}): {why}." for name, why in wrong.items() if why]
-    return frozenset(names)
+        return {}
+    return {file.name.lower().removeprefix(PREFIX.lower()): file for file in files}
+
+
+def _unreadable(folder: Path | None, files: Mapping[str, Path], known: Collection[str]) -> list[str]:
+    """What the library would pass over with a warning, or take for an empty value."""
+    if folder is None:
+        return []
+    wrong = {name: _wrong_secret(folder, file) for name, file in files.items() if name in known}
+    return [f"{_variable(name)} ({files[name]}): {why}." for name, why in wrong.items() if why]
 
 
 def _wrong_secret(folder: Path, file: Path) -> str | None:

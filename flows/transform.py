@@ -59,7 +59,9 @@ def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tu
             _disable_callbacks=True,
         )
         try:
-            result = runner.invoke(arguments + (["--full-refresh"] if full_refresh else []))
+            arguments += ["--full-refresh"] if full_refresh else []
+            # no log of dbt's own: with an error it would keep the value that the engine quotes
+            result = runner.invoke(arguments, log_level_file="none")
         except ValueError as error:
             raise TransformError(f"dbt could not build {what}: {faults.without_values(str(error))}") from None
         finally:
@@ -84,7 +86,7 @@ def generate_docs(settings: Settings) -> Path:
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
         "--target-path", str(dbt_dir(settings) / "target"),
-        "--quiet",
+        "--quiet", "--log-level-file", "none",
     ]  # fmt: skip
     with _environment(settings):
         try:
@@ -154,6 +156,8 @@ def _environment(settings: Settings, *, database: Path | None = None, seeds: Pat
     try:
         yield
     finally:
+        if not seeds:
+            shutil.rmtree(_staged(settings), ignore_errors=True)  # no copy of the data lies about
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -167,11 +171,15 @@ def _stage_reference_data(settings: Settings) -> Path:
     dbt writes the SQL that it ran for a seed under its target directory *by the seed's path*; for a seed
     outside of the project that is the seed file itself, which would be lost.
     """
-    staged = dbt_dir(settings) / "seeds"
+    staged = _staged(settings)
     staged.mkdir(parents=True, exist_ok=True)
     for source in reference_files.find(settings.seeds):
         reference_seeds.write_for_dbt(source, staged / f"{source.name}.csv")
     return staged
+
+
+def _staged(settings: Settings) -> Path:
+    return dbt_dir(settings) / "seeds"
 
 
 def _reasons(result: Any) -> str:  # noqa: ANN401 - dbt's own type
