@@ -38,13 +38,13 @@ HOLDER = re.compile(r"held in (?P<program>.+) \(PID (?P<pid>\d+)\)")
 SAYS_KIND = re.compile(r"([A-Z][A-Za-z ]*?) Error: ")
 """As the engine begins what it says, wherever a library quotes it."""
 NO_VALUE_IN_IT = (
-    *("IO", "Permission", "Out of Memory", "Connection", "Interrupt", "Transaction", "TransactionContext"),
+    *("IO", "Permission", "Out of Memory", "Connection", "Interrupt", "Transaction", "TransactionContext", "FATAL"),
     *("Binder", "Catalog", "Parser", "Syntax", "Dependency", "Missing Extension"),
 )
 """Kinds of errors that speak of files, tables or SQL; others may quote a value of a row."""
 OF_SEED = re.compile(r"in seed [^\n]*\n")
 """Where dbt tells of an error in a seed, whose values it reads itself."""
-VALUE_BEGINS = re.compile(r"['\"\n]|\d{4}")
+VALUE_BEGINS = re.compile(r"['\"\n:(]|\d{4}")
 FULL_BYTES = 2**20
 """With less room nothing works that keeps its state in a database."""
 
@@ -70,7 +70,7 @@ def explain(error: Exception, settings: Settings) -> PipelineError | None:
     """The error for the person at the terminal; None for one that is no such fault, or that says it already."""
     if isinstance(error, PipelineError) and not isinstance(error, QUOTING):
         return None
-    text = without_values(f"{error}") or type(error).__name__
+    text = f"{error}" or type(error).__name__
     for pattern, kind in _KINDS:
         if pattern.search(text) and _is_of_the_surroundings(error):
             return kind(_first_line(text), settings)
@@ -147,7 +147,7 @@ _ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, e
 def _first_line(text: str) -> str:
     """What the engine says, without its advice, which is meant for people who write SQL."""
     telling = next((line for line in text.splitlines() if any(p.search(line) for p, _ in _KINDS)), text)
-    return telling.strip().removesuffix(".")
+    return without_values(telling).strip().removesuffix(".")
 
 
 def _disk_full(text: str, settings: Settings) -> PipelineError:
