@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import cast
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import reports
+from flows import logs, reports
 from flows.domain import Batch, Decision, Gate, Layer, RunStatus, RunSummary, Verdict
 from flows.settings import Settings
 
@@ -131,4 +131,19 @@ def end_flow(summary: RunSummary) -> RunSummary:
     The library takes a state that a flow returns as the flow run's own, and gives the caller what is in it.
     """
     name = "Quarantined" if summary.quarantined else STATE_NAMES.get(summary.status, "Completed")
+    _log_end(summary, name)
     return cast("RunSummary", Completed(name=name, message=reports.headline(summary), data=summary))
+
+
+def _log_end(summary: RunSummary, name: str) -> None:
+    """Of the run's lines each kind, as its accounting has them."""
+    logs.event(
+        f"run ended: {name}",
+        run_id=summary.run_id,
+        flow_run_name=flow_run.name,
+        status=summary.status,
+        seconds=round((summary.finished_at - summary.started_at).total_seconds(), 3),
+        published_batches=summary.published_batches,
+        held_back_batches=len(summary.quarantined),
+        accounting=asdict(summary.run),
+    )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flows.masking import visible
+from flows.masking import names_of_keys, visible
 
 if TYPE_CHECKING:
     import duckdb
 
     from flows.domain import ExpectationResult
 
+NAMES_OF_KEYS = "new_key_names"
+"""What a profile says that came from the data: names, quoted and joined."""
 SHOWN_CHARACTERS = 300
 """Of what a result shows; names of files and of keys can be of any length."""
 
@@ -85,8 +87,13 @@ def _measures(
 
 
 def _values(columns: list[str], values: list[Any]) -> str:
-    shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
-    return _shown(", ".join(f"{column} {value}" for column, value in zip(columns, shown, strict=True)))
+    return _shown(", ".join(f"{column} {_value(column, v)}" for column, v in zip(columns, values, strict=True)))
+
+
+def _value(column: str, value: Any) -> str:  # noqa: ANN401 - a value of a profile
+    if column == NAMES_OF_KEYS and isinstance(value, str):
+        return names_of_keys(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _shown(text: str) -> str:

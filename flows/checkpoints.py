@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import blame
+from flows import blame, faults
 from flows.domain import ExpectationResult, Gate, Severity, Verdict
 from flows.errors import BrokenGateError
 from flows.gx_context import load_suites, open_context
@@ -138,10 +138,11 @@ def _run_checkpoint(
             expectation_parameters=_parameters(settings, expected),
             run_id=RunIdentifier(run_name=run_id),
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the gate could not judge
         raise BrokenGateError(
-            f"Gate {gate} could not judge: {type(error).__name__}: {error}. Nothing was published."
-        ) from error
+            f"Gate {gate} could not judge: {type(error).__name__}: {faults.without_values(str(error))}. "
+            "Nothing was published."
+        ) from None  # what it came from may quote a value
     by_suite = {result.suite_name: result for result in outcome.run_results.values()}
     return [(suite, [r.to_json_dict() for r in by_suite[suite["name"]].results]) for suite in suites]
 
@@ -243,7 +244,7 @@ def _find_result(gate: Gate, expectation: dict[str, Any], results: list[dict[str
     if raised:
         raise BrokenGateError(
             f"Gate {gate}: {expectation['type']} ({expectation['description']}) could not be evaluated: "
-            f"{raised[0]} Nothing was published."
+            f"{faults.without_values(raised[0])} Nothing was published."
         )
     return matching[0]
 

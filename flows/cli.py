@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flows import logs
 from flows.errors import PipelineError, SettingsError
 from flows.questions import QUESTIONS, Asked, Question, answer
 from flows.settings import Settings, load_settings
@@ -63,15 +64,23 @@ def _explained(error: Exception) -> PipelineError | None:
         return None
     if explained:
         return explained
+    said = faults.without_values(f"{error}")
     if type(error).__name__ in {"BinderException", "CatalogException"}:
-        return PipelineError(f"{error}\nA warehouse of an earlier version of this program is mended by: podcast run")
-    is_of_engine = type(error).__module__.startswith("_duckdb")
-    return PipelineError(f"The warehouse could not be used: {error}") if is_of_engine else None
+        return PipelineError(f"{said}\nA warehouse of an earlier version of this program is mended by: podcast run")
+    return PipelineError(f"The warehouse could not be used: {said}") if faults.is_of_engine(error) else None
+
+
+def _settings() -> Settings:
+    """The settings, for a command that logs as they say."""
+    settings = load_settings()
+    logs.configure(settings, program=click.get_current_context().command_path)
+    return settings
 
 
 def _fail(message: str, exit_code: int) -> None:
     from flows.terminal import errors, plain
 
+    logs.event("command failed", level=logging.ERROR, cause=message, exit_code=exit_code)
     errors.print("error: ", style="bold red", end="")
     for line in message.splitlines():
         errors.print(plain(line))
@@ -87,13 +96,14 @@ def _fail(message: str, exit_code: int) -> None:
 @click.option("--full-refresh", is_flag=True, help="Recompute every table from the raw lines.")
 def run(*, as_json: bool, strict: bool, full_refresh: bool) -> None:
     """Load what has landed, judge it, publish what passed."""
-    settings = load_settings()
+    settings = _settings()
     plan = _plan(settings)
     if plan.has_work or full_refresh:
         call = "pipeline", lambda flows: flows.podcast_pipeline(full_refresh=full_refresh)
         summary = _run_flow(settings, *call, quiet=as_json)
     else:
         summary = _nothing_new(plan)
+        logs.event("nothing new", step="discover")
     _show(settings, summary, as_json=as_json)
     if strict and summary.quarantined:
         sys.exit(EXIT_HELD_BACK)
@@ -186,7 +196,7 @@ def status() -> None:
     """Batches by state, the last runs, and the age of the newest published event."""
     from flows import history, ledger, terminal
 
-    settings = load_settings()
+    settings = _settings()
     with _reading(settings) as connection:
         counts = ledger.count_by_status(connection)
         runs = history.last_runs(connection, 5)
@@ -309,7 +319,7 @@ def _about(question: Question) -> str:
 
 def _answer(question: Question, given: dict[str, Any], *, as_json: bool) -> None:
     given = {name: value.date() if name == "end" and value else value for name, value in given.items()}
-    answered = answer(load_settings(), question, Asked(**given))
+    answered = answer(_settings(), question, Asked(**given))
     if as_json:
         click.echo(json.dumps(answered.document(), default=lambda value: value.isoformat()))
     else:
@@ -336,7 +346,7 @@ def quarantine_list() -> None:
     from flows import ledger, terminal
     from flows.domain import BatchStatus
 
-    with _reading(load_settings()) as connection:
+    with _reading(_settings()) as connection:
         batches = ledger.by_status(connection, BatchStatus.QUARANTINED)
     if batches:
         terminal.show_batches("In quarantine", batches)
@@ -351,7 +361,7 @@ def quarantine_show(batch: str) -> None:
     """Why a batch was held back, and its first failing lines."""
     from flows import evidence, ledger, terminal
 
-    settings = load_settings()
+    settings = _settings()
     with _reading(settings) as connection:
         found = ledger.find(connection, batch)
         lines = evidence.failing_lines(settings, connection, [found.batch_id], limit=LINES_SHOWN)[found.batch_id]
@@ -426,7 +436,7 @@ def _decide(name: str, reason: str | None, choice: dict[str, Any]) -> None:
     """Show the choice, or carry it out and publish the consequence, without loading new files."""
     from flows.domain import Decision, Selection
 
-    settings, decision = load_settings(), Decision(name)
+    settings, decision = _settings(), Decision(name)
     days = {key: choice[key].date() if choice[key] else None for key in ("arrived_from", "arrived_before")}
     selection = Selection(choice["batch"], choice["files"], **days)
     if choice["dry_run"]:
@@ -450,7 +460,7 @@ def _show_choice(settings: Settings, decision: Decision, selection: Selection) -
 @click.option("--dry-run", is_flag=True, help="Show what would change, worked out on a copy; publish nothing.")
 def revalidate(*, dry_run: bool) -> None:
     """Judge every batch again, by the rules and reference data of today."""
-    settings = load_settings()
+    settings = _settings()
     summary = _run_flow(settings, "decisions", lambda flows: flows.revalidate_batches(dry_run=dry_run))
     _show(settings, summary, as_json=False)
 
@@ -462,7 +472,7 @@ def prune(*, dry_run: bool) -> None:
     from flows import retention
     from flows.warehouse import connect, writer_lock
 
-    settings = load_settings()
+    settings = _settings()
     with writer_lock(settings, purpose="pruning"), connect(settings) as connection:
         pruned = retention.prune(settings, connection, dry_run=dry_run)
     click.echo(f"{'Would be deleted' if dry_run else 'Deleted'}: {pruned}.")
@@ -482,7 +492,7 @@ def backup(out: Path | None) -> None:
     from flows import backup as backing_up
     from flows import terminal
 
-    made = backing_up.back_up(load_settings(), out=out)
+    made = backing_up.back_up(_settings(), out=out)
     terminal.show_backup(made.path, made.manifest)
 
 
@@ -494,7 +504,7 @@ def restore(folder: Path, *, force: bool) -> None:
     from flows import restore as restoring
     from flows import terminal
 
-    settings = load_settings()
+    settings = _settings()
     restored = restoring.restore(settings, folder, force=force)
     terminal.show_restored(settings, restored)
 
@@ -515,10 +525,31 @@ def restore(folder: Path, *, force: bool) -> None:
 @click.option("--partial", is_flag=True, help="Leave out what is not there instead of refusing.")
 def rebuild(*, ledger_file: Path, originals: Path | None, partial: bool) -> None:
     """Make the warehouse anew from the landing files, as an exported ledger says it was."""
-    settings = load_settings()
+    settings = _settings()
     given = {"ledger_file": str(ledger_file), "originals": str(originals) if originals else None, "partial": partial}
     summary = _run_flow(settings, "maintenance", lambda flows: flows.podcast_rebuild(**given))
     _show(settings, summary, as_json=False)
+
+
+# Settings
+
+
+@cli.command("settings")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+@click.option("--check", is_flag=True, help="See too whether the folders can be written.")
+def show_settings(*, as_json: bool, check: bool) -> None:
+    """Every setting with its value and where that comes from; of a secret only whether it is set."""
+    from flows import settings as all_settings
+
+    settings, shown = all_settings.show_settings()
+    if check:
+        all_settings.check_folders(settings)
+    if as_json:
+        click.echo(json.dumps({s.name: {"value": s.value, "from": s.origin} for s in shown}))
+    else:
+        from flows import terminal
+
+        terminal.show_table(("setting", "value", "from"), [(s.name, s.value, s.origin) for s in shown])
 
 
 # Generating, and the servers
@@ -563,7 +594,7 @@ def site_serve(port: int) -> None:
 
     check_ports({"--port": port})
     click.echo(f"Site  http://{serve.HOST}:{port}  (Ctrl-C stops it)")
-    serve.serve(load_settings(), port=port)
+    serve.serve(_settings(), port=port)
 
 
 @cli.command()
@@ -592,7 +623,7 @@ def ui(*, port: int, site_port: int) -> None:
     """Prefect server, worker, deployments and the site on 127.0.0.1; Ctrl-C stops all of it."""
     from flows.ui import serve
 
-    serve(load_settings(), port=port, site_port=site_port)
+    serve(_settings(), port=port, site_port=site_port)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,16 @@ DAMAGED = re.compile(
 MEMORY = re.compile(r"Out of Memory Error|Cannot allocate memory|^MemoryError$")
 LOCKED = re.compile(r"Could not set lock|Conflicting lock")
 HOLDER = re.compile(r"held in (?P<program>.+) \(PID (?P<pid>\d+)\)")
+SAYS_KIND = re.compile(r"([A-Z][A-Za-z ]*?) Error: ")
+"""As the engine begins what it says, wherever a library quotes it."""
+NO_VALUE_IN_IT = (
+    *("IO", "Permission", "Out of Memory", "Connection", "Interrupt", "Transaction", "TransactionContext", "FATAL"),
+    *("Binder", "Catalog", "Parser", "Syntax", "Dependency", "Missing Extension"),
+)
+"""Kinds of errors that speak of files, tables or SQL; others may quote a value of a row."""
+OF_SEED = re.compile(r"in seed [^\n]*\n")
+"""Where dbt tells of an error in a seed, whose values it reads itself."""
+VALUE_BEGINS = re.compile(r"['\"\n:(]|\d{4}")
 FULL_BYTES = 2**20
 """With less room nothing works that keeps its state in a database."""
 
@@ -49,6 +59,8 @@ def in_words(settings: Settings) -> Iterator[None]:
         yield
     except Exception as error:
         explained = explain(error, settings)
+        if is_of_engine(error):
+            error.args = (without_values(f"{error}"),)
         if explained is None:
             raise
         raise explained from error
@@ -63,6 +75,30 @@ def explain(error: Exception, settings: Settings) -> PipelineError | None:
         if pattern.search(text) and _is_of_the_surroundings(error):
             return kind(_first_line(text), settings)
     return None
+
+
+def is_of_engine(error: BaseException) -> bool:
+    """Whether the engine has raised it."""
+    return type(error).__module__.startswith(("_duckdb", "duckdb"))
+
+
+def without_values(text: str) -> str:
+    """What the engine says, cut off where it may go on to quote what is in a row: that comes into no log or page."""
+    kinds = (match.end() for match in SAYS_KIND.finditer(text) if match[1].strip() not in NO_VALUE_IN_IT)
+    seeds = (match.end() for match in OF_SEED.finditer(text))
+    begin = min((*kinds, *seeds), default=None)
+    value = None if begin is None else VALUE_BEGINS.search(text, begin)
+    return text if value is None else f"{text[: value.start()].rstrip()} [the value is not shown]"
+
+
+def told(error: BaseException) -> str:
+    """What is said of an error in the log and the history: of what may quote anything, its kind only."""
+    if not isinstance(error, Exception):
+        return f"ended from outside: {type(error).__name__}"
+    if isinstance(error, PipelineError | OSError) or is_of_engine(error):
+        return without_values(f"{error}")
+    is_of_prefect = type(error).__module__.startswith(("prefect", "httpx", "httpcore", "anyio"))
+    return f"{error}" if is_of_prefect else f"{type(error).__name__}, of which no more is shown here"
 
 
 def find(error: BaseException, settings: Settings) -> PipelineError | None:
@@ -111,7 +147,7 @@ _ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, e
 def _first_line(text: str) -> str:
     """What the engine says, without its advice, which is meant for people who write SQL."""
     telling = next((line for line in text.splitlines() if any(p.search(line) for p, _ in _KINDS)), text)
-    return telling.strip().removesuffix(".")
+    return without_values(telling).strip().removesuffix(".")
 
 
 def _disk_full(text: str, settings: Settings) -> PipelineError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from pydantic import Field
 from flows import backup, progress, quarantine, rebuild, retention
 from flows.artifacts import end_flow
 from flows.domain import Plan, RunSummary
-from flows.pipeline import open_run, process
+from flows.pipeline import logged_run, open_run, process
 from flows.settings import Settings, load_settings
 from flows.tasks import IDEMPOTENT, ONCE
 from flows.warehouse import connect, writer_lock
@@ -28,10 +29,11 @@ def podcast_backup(*, out: str | None = None, keep: Annotated[int, Field(ge=1)] 
 
     """
     settings = load_settings()
-    made = make_backup(settings, Path(out).expanduser() if out else None)
-    if keep is not None and out is None:
-        prune_backups(settings, keep)
-    return made
+    with logged_run(settings):
+        made = make_backup(settings, Path(out).expanduser() if out else None)
+        if keep is not None and out is None:
+            prune_backups(settings, keep)
+        return made
 
 
 @flow(name="podcast-rebuild", description="The warehouse made anew from the landing files and an exported ledger.")
@@ -61,10 +63,11 @@ def prune_warehouse(*, dry_run: bool = False) -> retention.Pruned:
     """
     settings = load_settings()
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}")
-    with lock, connect(settings) as connection:
-        pruned = retention.prune(settings, connection, dry_run=dry_run)
-    progress.report("prune", f"{pruned}")
-    return pruned
+    with logged_run(settings):
+        with lock, connect(settings) as connection:
+            pruned = retention.prune(settings, connection, dry_run=dry_run)
+        progress.report("prune", f"{pruned}", dry_run=dry_run, **asdict(pruned))
+        return pruned
 
 
 @flow(name="podcast-checkpoint", description="The write-ahead log brought into the working database.")

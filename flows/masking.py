@@ -27,6 +27,7 @@ KINDS = ("play", "pause", "seek", "complete")
 WORDS = frozenset((*COLUMNS, *KINDS, "true", "false", "null"))
 """The words of the contract, which say nothing of anybody."""
 _WORD = re.compile(r"\w+|.", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z][A-Za-z_]{0,29}")
 _TIME = re.compile(r"[-+0-9T:. Z]{1,40}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,12}(\.[0-9]{1,6})?")
 
@@ -83,6 +84,16 @@ def _looks_right(name: str, value: str, known_episodes: Collection[str]) -> bool
     if name == "episode_id":
         return value.strip() in known_episodes
     return (_TIME if name == "timestamp" else _NUMBER).fullmatch(value) is not None
+
+
+def names_of_keys(text: str) -> str:
+    """Names of JSON keys, as `"a", "b" and 2 more`: letters and underscores as they are, of others the shape.
+
+    A key can be an id: where somebody made an object by user of it.
+    """
+    names, more, count = text.rpartition(" and ") if text.endswith(" more") else (text, "", "")
+    parts = names.removeprefix('"').removesuffix('"').split('", "')
+    return ", ".join(f'"{part if _NAME.fullmatch(part) else Mask(b"-").shape(part)}"' for part in parts) + more + count
 
 
 def visible(text: str) -> str:

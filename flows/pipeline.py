@@ -6,6 +6,7 @@ discover -> load -> gate raw -> bronze -> gate validated -> silver -> gate clean
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import events, history, progress, publish, reference, tasks, versions
+from flows import events, faults, history, logs, progress, publish, reference, tasks, versions
 from flows.artifacts import RunProgress, end_flow
 from flows.domain import (
     BatchStatus,
@@ -27,6 +28,7 @@ from flows.domain import (
     RunSummary,
     Verdict,
 )
+from flows.errors import PipelineError
 from flows.settings import Settings, load_settings
 from flows.site import build as site
 from flows.warehouse import connect, utc_now, writer_lock
@@ -167,7 +169,8 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
     run_id, started_at = str(flow_run.id), utc_now()
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
-    with time_limit(settings.run_timeout_minutes), lock, connect(settings) as connection, _watched():
+    limit = time_limit(settings.run_timeout_minutes)
+    with logged_run(settings), limit, lock, connect(settings) as connection, _watched():
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
@@ -186,6 +189,21 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
 
 
 @contextmanager
+def logged_run(settings: Settings) -> Iterator[None]:
+    """With the begin of the flow run in the log, and its end where that is an error."""
+    logs.configure(settings)
+    with logs.about_run(str(flow_run.id), flow_run.name or ""):
+        logs.event("run began")
+        try:
+            yield
+        except BaseException as error:
+            unknown = None if isinstance(error, PipelineError) else error
+            told = {"error_type": type(error).__name__, "cause": faults.told(error)}
+            logs.event("run failed", level=logging.ERROR, error=unknown, **told)
+            raise
+
+
+@contextmanager
 def _watched() -> Iterator[None]:
     """With the steps measured, and shown in the Prefect UI where they take long."""
     with progress.timing(), progress.followed_by(RunProgress().tell):
@@ -196,7 +214,7 @@ def _enter_failure(
     settings: Settings, connection: duckdb.DuckDBPyConnection, failed: RunSummary, error: BaseException
 ) -> None:
     """Into the history, and onto the site, for whoever looks there first."""
-    message = f"{error}" if isinstance(error, Exception) else f"ended from outside: {type(error).__name__}"
+    message = faults.told(error)
     if history.is_recorded(connection, failed.run_id):  # it came as far as its report: what it published stays so
         history.add_message(connection, failed.run_id, message)
         return

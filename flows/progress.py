@@ -1,4 +1,4 @@
-"""What a run says of itself while it runs: to the log, or to whoever listens (the terminal)."""
+"""What a run says of itself while it runs: to the logs, and to whoever listens (the terminal)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
+
+from flows import logs
 
 Listener = Callable[[str, str], None]
 
@@ -18,11 +21,13 @@ class Clock:
     steps: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.monotonic)
 
-    def stop(self, step: str) -> None:
-        """The step has come to its end, or to a part of it."""
+    def stop(self, step: str) -> float:
+        """The step has come to its end, or to a part of it, and took so many seconds."""
         now = time.monotonic()
-        self.steps[step] = self.steps.get(step, 0.0) + now - self._last
+        seconds = now - self._last
+        self.steps[step] = self.steps.get(step, 0.0) + seconds
         self._last = now
+        return seconds
 
 
 _listener: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
@@ -30,10 +35,11 @@ _follower: ContextVar[Listener | None] = ContextVar("progress_follower", default
 _clock: ContextVar[Clock | None] = ContextVar("progress_clock", default=None)
 
 
-def report(step: str, message: str) -> None:
-    """Say what a step is doing or has found; steps are named as in the flow."""
-    if clock := _clock.get():
-        clock.stop(step)
+def report(step: str, message: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON
+    """Say what a step is doing or has found; steps are named as in the flow, fields are for the log."""
+    clock = _clock.get()
+    seconds = round(clock.stop(step), 3) if clock else None
+    logs.event(message, step=step, seconds=seconds, **fields)
     if follower := _follower.get():
         follower(step, message)
     listener = _listener.get()
@@ -42,7 +48,7 @@ def report(step: str, message: str) -> None:
         return
     from prefect.logging import get_run_logger
 
-    get_run_logger().info("%s: %s", step, message)
+    get_run_logger().info("%s: %s", step, message, extra={logs.TOLD_ALREADY: True})
 
 
 @contextmanager

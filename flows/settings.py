@@ -1,17 +1,26 @@
-"""All settings, from the environment with the prefix `PODCAST_`; nothing else reads the environment."""
+"""All settings, by names with the prefix `PODCAST_`: from the environment, which nothing else reads, and from files.
+
+A value in the environment goes before one in the env file, that before one in a file of secrets.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import tempfile
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableValueError
 
-from flows import files, reference_files
+from flows import files, reference_files, setting_sources
 from flows.errors import SettingsError
+from flows.setting_sources import PREFIX, Sources
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PROJECT_ROOT / "dbt_podcast"
@@ -48,7 +57,9 @@ def _utc(value: datetime) -> datetime:
 class Settings(BaseSettings):
     """What a person may set; the README's table is made of the descriptions."""
 
-    model_config = SettingsConfigDict(env_prefix="PODCAST_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, dotenv_filtering="only_existing", frozen=True
+    )
 
     home: AbsolutePath = Field(
         PROJECT_ROOT / "data", description="folder that holds `warehouse/`, `quarantine/`, `site/`"
@@ -199,6 +210,29 @@ class Settings(BaseSettings):
         pattern=r"^https?://",
         description="where the site is served, for the links to it; unset: the files under `<home>/site`",
     )
+    log_file: AbsolutePath | None = Field(
+        None, description="file for the log, one JSON object a line; several processes may write it; unset: none"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="form of what a run and the programs that keep running say on standard error: `text` for a person, "
+        "`json` as in the file",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="the least that the log takes: `DEBUG`, `INFO`, `WARNING` or `ERROR`"
+    )
+    log_max_mb: int = Field(
+        20, ge=1, le=10**5, description="megabytes of the log file at which it is set aside, and a new one begun"
+    )
+    log_kept: int = Field(5, ge=0, le=1000, description="log files that are kept beside the one that is written")
+    env_file: AbsolutePath | None = Field(
+        None, description="file of lines `PODCAST_NAME=value`; what is in the environment goes before it"
+    )
+    secrets_dir: AbsolutePath | None = Field(
+        None,
+        description="folder with a file for each secret, named as its setting, as Docker and systemd give them; "
+        "environment and env file go before it",
+    )
 
     alert_url: SecretStr | None = Field(
         None,
@@ -321,19 +355,83 @@ def _hash(values: dict[str, Any], paths: list[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A setting as it may be shown: of a secret only whether it is set."""
+
+    name: str
+    value: str | None
+    origin: str
+
+
 def load_settings() -> Settings:
     """Read and check all settings; all problems are reported together.
 
     Raises `SettingsError` naming each setting, what it takes and what it was given.
     """
+    return _load(setting_sources.find(os.environ, Settings.model_fields))
+
+
+def show_settings() -> tuple[Settings, tuple[Shown, ...]]:
+    """All settings with what to show of each. Raises `SettingsError`."""
+    sources = setting_sources.find(os.environ, Settings.model_fields)
+    settings = _load(sources)
+    shown = ((name, _shown(name, getattr(settings, name))) for name in Settings.model_fields)
+    return settings, tuple(Shown(f"{PREFIX}{name.upper()}", text, sources.origin(name)) for name, text in shown)
+
+
+def check_folders(settings: Settings) -> None:
+    """Raise `SettingsError` naming each folder that has to be written and cannot be."""
+    folders = {"HOME": settings.home} | ({"LOG_FILE": settings.log_file.parent} if settings.log_file else {})
+    problems = [f"{PREFIX}{name}: {why}." for name, path in folders.items() if (why := _unwritable(path))]
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _load(sources: Sources) -> Settings:
+    problems: list[str] = []
     try:
-        return Settings()
+        settings = Settings(_env_file=sources.env_file, _secrets_dir=sources.secrets_dir)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(e) for e in error.errors())) from None
+        problems = [_explain(e, sources) for e in error.errors()]
+    except UnreadableValueError as error:
+        problems = [f"{error}."]
+    if problems or sources.problems:
+        raise SettingsError("\n".join((*problems, *sources.problems))) from None
+    return settings
 
 
-def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's own error record
-    """One line per refused setting."""
+def _explain(error: Any, sources: Sources) -> str:  # noqa: ANN401 - pydantic's own error record
+    """One line per refused setting; a secret is not repeated."""
     name = str(error["loc"][0]) if error["loc"] else "?"
     takes = Settings.model_fields[name].description if name in Settings.model_fields else "unknown setting"
-    return f"PODCAST_{name.upper()}={error.get('input')!r}: {error['msg'].removeprefix('Value error, ')} ({takes})."
+    given = "" if _is_secret(name) else f"={_without_password(error.get('input'))!r}"
+    origin = sources.origin(name)
+    where = "" if origin == setting_sources.ENVIRONMENT else f" ({origin})"
+    return f"{PREFIX}{name.upper()}{given}{where}: {error['msg'].removeprefix('Value error, ')} ({takes})."
+
+
+def _is_secret(name: str) -> bool:
+    field = Settings.model_fields.get(name)
+    return field is not None and SecretStr.__name__ in str(field.annotation)
+
+
+def _shown(name: str, value: object) -> str | None:
+    if _is_secret(name):
+        return "not set" if value is None else "set"
+    return None if value is None else str(_without_password(str(value)))
+
+
+def _without_password(value: object) -> object:
+    """An address without the user and password that may stand in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "***@", value) if isinstance(value, str) else value
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written there, or in the folder above that there is; nothing is left behind."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there} cannot be written: {error.strerror}"

@@ -9,6 +9,7 @@ beside it would race it. Cancelling a flow run ends its process, and with it eve
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,8 +28,10 @@ from flows import (
     landing,
     ledger,
     loading,
+    logs,
     progress,
     quarantine,
+    reports,
     transform,
     transitions,
     versions,
@@ -83,7 +86,8 @@ def discover_files(settings: Settings) -> Plan:
     with connect(settings) as connection:
         plan = plan_run(settings, connection)
     waiting = f", {plan.pending_batches:,} batches waiting" if plan.pending_batches else ""
-    progress.report("discover", f"{len(plan.arrivals):,} new files{waiting}")
+    counts = {"files": len(plan.arrivals), "waiting_batches": plan.pending_batches}
+    progress.report("discover", f"{len(plan.arrivals):,} new files{waiting}", **counts)
     return plan
 
 
@@ -93,7 +97,9 @@ def choose_batches(settings: Settings, decision: Decision, selection: Selection,
     with connect(settings) as connection:
         batches = quarantine.choose(connection, decision, selection)
     artifacts.report_selection(settings, decision, batches, dry_run=dry_run)
-    progress.report("choose", f"{len(batches):,} batches to {decision}")
+    progress.report("choose", f"{len(batches):,} batches to {decision}", batches=len(batches))
+    for batch in batches:
+        logs.event(f"to {decision}", step="choose", dry_run=dry_run, **_about(batch))
     return list(batches)
 
 
@@ -102,7 +108,9 @@ def decide(settings: Settings, decision: Decision, batches: list[Batch], *, reas
     """Note the decision in the ledger, for all of the batches or for none."""
     with connect(settings) as connection:
         quarantine.decide(connection, decision, batches, reason=reason, who=who)
-    progress.report(decision, f"{len(batches):,} batches")
+    progress.report(decision, f"{len(batches):,} batches", batches=len(batches))
+    for batch in batches:
+        logs.event(f"{reports.DONE[decision]}", step=decision, **_about(batch))
 
 
 @task(name="plan reprocessing", **IDEMPOTENT)
@@ -148,13 +156,32 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
     """Files into `bronze.raw_events`; loading what is loaded already does nothing."""
 
     def tell(loaded: Loaded) -> None:
-        progress.report("load", f"{loaded.batches:,} of {len(plan.arrivals):,} files, {loaded.rows:,} lines")
+        message = f"{loaded.batches:,} of {len(plan.arrivals):,} files, {loaded.rows:,} lines"
+        progress.report("load", message, files=loaded.batches, lines=loaded.rows)
 
     limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
         loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
         quarantine.write_evidence_of_unreadable(settings, connection)
+        if settings.log_file or settings.log_format == "json":
+            _log_loaded(ledger.pending(connection), run_id)
     return loaded
+
+
+def _log_loaded(batches: Sequence[Batch], run_id: str) -> None:
+    """One record for each batch of the run; of a file that could not be read with the reason."""
+    for batch in batches:
+        if batch.run_id == run_id:
+            is_held_back = batch.status is BatchStatus.QUARANTINED
+            level = logging.WARNING if is_held_back else logging.INFO
+            why: dict[str, Any] = {"gate": batch.gate, "reason": batch.reason} if is_held_back else {}
+            message = "held back" if is_held_back else "loaded"
+            logs.event(message, level=level, step="load", lines=batch.row_count, **_about(batch), **why)
+
+
+def _about(batch: Batch) -> dict[str, Any]:
+    """The fields of a record about a batch."""
+    return {"batch_id": batch.batch_id, "file": batch.filename, "attempt": batch.attempt}
 
 
 @task(name="build reference", **ONCE)
@@ -194,8 +221,10 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
 
 def _report_built(what: str, built: Sequence[BuiltModel]) -> None:
     """The step, and in the log of the task run the seconds of each model."""
-    progress.report(f"build {what}", f"{len(built)} models")
-    get_run_logger().info("\n".join(f"{model.seconds:8.2f} s  {model.name}" for model in built))
+    seconds = {model.name: round(model.seconds, 3) for model in built}
+    progress.report(f"build {what}", f"{len(built)} models", models=seconds)
+    told = {logs.TOLD_ALREADY: True}
+    get_run_logger().info("\n".join(f"{model.seconds:8.2f} s  {model.name}" for model in built), extra=told)
 
 
 @task(name="validate gate", task_run_name="validate gate {gate}", **ONCE)
@@ -211,7 +240,11 @@ def validate_gate(settings: Settings, gate: Gate, run_id: str) -> Verdict:
 def hold_back_batches(settings: Settings, verdict: Verdict) -> set[BatchStatus]:
     """Quarantine what the gate blames; the states of the earlier attempts that take their place."""
     with connect(settings) as connection:
+        batches = [batch for batch in ledger.pending(connection) if batch.batch_id in verdict.failing]
         quarantine.hold_back(settings, connection, verdict)
+        for batch in batches:
+            why: dict[str, Any] = {"gate": verdict.gate, "reason": verdict.failing[batch.batch_id][0]}
+            logs.event("held back", level=logging.WARNING, step=f"gate {verdict.gate}", **_about(batch), **why)
         return {batch.status for batch in ledger.successors(connection, list(verdict.failing))}
 
 
@@ -223,7 +256,8 @@ def report_gate(settings: Settings, gate: Gate, verdict: Verdict, *, is_rehearsa
             filenames = {b.batch_id: b.filename for b in ledger.pending(connection)}
         artifacts.report_gate(settings, verdict, filenames)
     held_back = f", {len(verdict.failing)} held back" if verdict.failing else ""
-    progress.report(f"gate {gate}", f"{verdict.judged_batches} batches judged{held_back}")
+    counts = {"gate": gate, "batches": verdict.judged_batches, "held_back_batches": len(verdict.failing)}
+    progress.report(f"gate {gate}", f"{verdict.judged_batches} batches judged{held_back}", **counts)
     if verdict.unblamed:
         problems = "\n".join(f"- {problem}" for problem in verdict.unblamed)
         raise GateFailedError(
@@ -237,7 +271,7 @@ def publish_tables(settings: Settings, summary: RunSummary, inputs: Inputs) -> N
     """The atomic last step."""
     with connect(settings) as connection:
         publishing.publish(settings, connection, summary, inputs_hash=inputs.inputs_hash)
-    progress.report("publish", str(settings.published_path))
+    progress.report("publish", str(settings.published_path), batches=summary.published_batches)
 
 
 @task(name="summarise run", **IDEMPOTENT)
@@ -288,7 +322,8 @@ def summarise_run(
 def report_changes(settings: Settings, summary: RunSummary) -> None:
     """What judging again has changed, before it is published."""
     artifacts.report_changes(settings, summary)
-    progress.report("revalidate", f"{summary.rejudged_batches:,} batches, {len(summary.changes):,} changed")
+    counts = {"batches": summary.rejudged_batches, "changed": len(summary.changes)}
+    progress.report("revalidate", f"{summary.rejudged_batches:,} batches, {len(summary.changes):,} changed", **counts)
 
 
 @task(name="report run", **IDEMPOTENT)

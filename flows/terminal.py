@@ -223,7 +223,7 @@ def show_answer(answer: Answer) -> None:
     if answer.rows:
         header = list(answer.rows[0])
         rows = [tuple(row.values()) for row in answer.rows]
-        Console(highlight=False, width=WIDEST).print(table("", header, rows))
+        show_table(header, rows)
     else:
         console.print("There is no row.")
     if answer.left_out:
@@ -231,6 +231,11 @@ def show_answer(answer: Answer) -> None:
         console.print(f"The first {shown:,} of {shown + answer.left_out:,} rows; for more: --limit")
     if answer.is_masked:
         console.print("User ids are masked; PODCAST_SHOW_USER_IDS=true shows them")
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table as wide as its rows are: nothing is cut where the terminal is narrow."""
+    Console(highlight=False, width=WIDEST).print(table("", header, rows))
 
 
 def show_batches(title: str, batches: Sequence[Batch]) -> None:

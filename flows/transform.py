@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows import reference_files, reference_seeds
+from flows import faults, reference_files, reference_seeds
 from flows.domain import BuiltModel, Layer
 from flows.errors import TransformError
 from flows.settings import DBT_PROJECT, Settings
@@ -59,9 +59,11 @@ def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tu
             _disable_callbacks=True,
         )
         try:
-            result = runner.invoke(arguments + (["--full-refresh"] if full_refresh else []))
+            arguments += ["--full-refresh"] if full_refresh else []
+            # no log of dbt's own: with an error it would keep the value that the engine quotes
+            result = runner.invoke(arguments, log_level_file="none")
         except ValueError as error:
-            raise TransformError(f"dbt could not build {what}: {error}") from error
+            raise TransformError(f"dbt could not build {what}: {faults.without_values(str(error))}") from None
         finally:
             close_connections()
     return _built(what, result)
@@ -84,7 +86,7 @@ def generate_docs(settings: Settings) -> Path:
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
         "--target-path", str(dbt_dir(settings) / "target"),
-        "--quiet",
+        "--quiet", "--log-level-file", "none",
     ]  # fmt: skip
     with _environment(settings):
         try:
@@ -92,7 +94,7 @@ def generate_docs(settings: Settings) -> Path:
         finally:
             close_connections()
     if not result.success:
-        raise TransformError(f"dbt could not document the models; what is published is whole. {result.exception or ''}")
+        raise TransformError(f"dbt could not document the models; what is published is whole. {_exception(result)}")
     folder.mkdir(exist_ok=True)
     for name in ("index.html", "manifest.json", "catalog.json"):
         shutil.copyfile(dbt_dir(settings) / "target" / name, folder / name)
@@ -154,6 +156,8 @@ def _environment(settings: Settings, *, database: Path | None = None, seeds: Pat
     try:
         yield
     finally:
+        if not seeds:
+            shutil.rmtree(_staged(settings), ignore_errors=True)  # no copy of the data lies about
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -167,17 +171,29 @@ def _stage_reference_data(settings: Settings) -> Path:
     dbt writes the SQL that it ran for a seed under its target directory *by the seed's path*; for a seed
     outside of the project that is the seed file itself, which would be lost.
     """
-    staged = dbt_dir(settings) / "seeds"
+    staged = _staged(settings)
     staged.mkdir(parents=True, exist_ok=True)
     for source in reference_files.find(settings.seeds):
         reference_seeds.write_for_dbt(source, staged / f"{source.name}.csv")
     return staged
 
 
+def _staged(settings: Settings) -> Path:
+    return dbt_dir(settings) / "seeds"
+
+
 def _reasons(result: Any) -> str:  # noqa: ANN401 - dbt's own type
     """Why an invocation failed, as far as it says so."""
-    messages = [str(node.message) for node in getattr(result.result, "results", ()) if node.message]
-    return "\n".join(messages) or str(result.exception or "There is no such model.")
+    messages = [_message(node) for node in getattr(result.result, "results", ()) if node.message]
+    return "\n".join(messages) or _exception(result) or "There is no such model."
+
+
+def _message(node: Any) -> str:  # noqa: ANN401 - dbt's own type
+    return faults.without_values(str(node.message))
+
+
+def _exception(result: Any) -> str:  # noqa: ANN401 - dbt's own type
+    return faults.without_values(str(result.exception or ""))
 
 
 def _files_for_the_engine(settings: Settings) -> dict[str, str]:
@@ -195,8 +211,8 @@ def _described(source: reference_files.Source) -> dict[str, Any]:
 
 def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type
     nodes = list(result.result or ())
-    failed = [f"{n.node.name}: {n.message}" for n in nodes if str(n.status) not in ("success", "pass")]
+    failed = [f"{n.node.name}: {_message(n)}" for n in nodes if str(n.status) not in ("success", "pass")]
     if failed or not nodes or not result.success:
-        problems = "\n".join(failed) or str(result.exception or "no model has the tag")
+        problems = "\n".join(failed) or _exception(result) or "no model has the tag"
         raise TransformError(f"dbt could not build {what}; nothing was published.\n{problems}")
     return tuple(BuiltModel(n.node.name, n.execution_time) for n in nodes)

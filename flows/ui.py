@@ -93,9 +93,11 @@ def _environment(settings: Settings, port: int, site_port: int) -> dict[str, str
     """
     api = f"http://{HOST}:{port}/api"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    paths = {"LOG_FILE": settings.log_file, "ENV_FILE": settings.env_file, "SECRETS_DIR": settings.secrets_dir}
     return {
         **inherited,
         **QUIET,
+        **{f"PODCAST_{name}": str(path) for name, path in paths.items() if path},
         "PODCAST_HOME": str(settings.home),
         "PODCAST_LANDING": str(settings.landing_dir),
         "PODCAST_SEEDS": str(settings.seeds),

@@ -10,6 +10,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
+from flows import logs
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
@@ -65,5 +67,7 @@ def application(settings: Settings) -> Starlette:
 
 
 def serve(settings: Settings, *, port: int) -> None:
-    """Serve until interrupted."""
-    uvicorn.run(application(settings), host=HOST, port=port, log_level="warning", server_header=False)
+    """Serve until interrupted; what the server says goes the way of all logs (`log_config`)."""
+    app = application(settings)
+    logs.event("the site is served", port=port)
+    uvicorn.run(app, host=HOST, port=port, log_level="warning", server_header=False, log_config=None)

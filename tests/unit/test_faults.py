@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+import traceback
 from pathlib import Path
 
 import duckdb
@@ -22,6 +23,7 @@ from flows.errors import (
     WarehouseLockedError,
 )
 from flows.settings import PROJECT_ROOT, Settings
+from flows.warehouse import connect
 
 PAGE = (PROJECT_ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
 TESTS = (PROJECT_ROOT / "tests" / "integration" / "test_faults.py").read_text(encoding="utf-8")
@@ -110,3 +112,69 @@ def test_a_fault_behind_an_error_of_the_server_is_found(settings: Settings, monk
     assert faults.find(unrelated, settings) is None
     monkeypatch.setattr(faults.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))  # type: ignore[attr-defined]
     assert type(faults.find(unrelated, settings)) is DiskFullError
+
+
+FAILING_QUERIES = [
+    "select cast(id as integer) from listeners",
+    "select cast(id as timestamp) from listeners",
+    "select strptime(id, '%Y') from listeners",
+    "select cast(id as enum ('a', 'b')) from listeners",
+    "select cast(id as integer[]) from listeners",
+    "select id::json from (select '{' || id as id from listeners)",
+    "select json_extract('{' || id, '$.a') from listeners",
+    "select decode(encode(id) || '\\xff'::blob) from listeners",
+    "select cast(7000000000 + length(id) as integer) from listeners",
+    "insert into unique_ids select id from listeners",
+    "select cast(id as uuid) from listeners",
+    "select regexp_matches(id, '(' || id) from listeners",
+]
+
+
+@pytest.mark.parametrize("query", FAILING_QUERIES)
+def test_an_error_of_the_engine_does_not_quote_a_value(settings: Settings, query: str) -> None:
+    with pytest.raises(duckdb.Error) as raised, connect(settings) as connection:  # noqa: PT012 - the table is needed
+        connection.execute("create table listeners as select 'Kanari''s 7000000000\n7000000000' as id")
+        connection.execute("create table unique_ids (id varchar unique)")
+        connection.execute("insert into unique_ids select id from listeners")
+        connection.execute(query).fetchall()
+    said = "".join(traceback.format_exception(raised.value))
+    assert raised.value.args == (str(raised.value),)
+    assert "Kanari" not in said
+    assert "70000000" not in said
+    assert " Error: " in str(raised.value)
+    assert faults.told(raised.value) == str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('IO Error: Could not read "/x/2024/a b": it is gone', 'IO Error: Could not read "/x/2024/a b": it is gone'),
+        ('Catalog Error: Table "x" is not there', 'Catalog Error: Table "x" is not there'),
+        ("no error of the engine, 'quoted'", "no error of the engine, 'quoted'"),
+        (
+            "Runtime Error in model m (m.sql)\n  Conversion Error: Could not convert string 'Kanari'\n",
+            "Runtime Error in model m (m.sql)\n  Conversion Error: Could not convert string [the value is not shown]",
+        ),
+        (
+            "Runtime Error in seed users (seeds/users.csv)\n  'Kanari' is no date",
+            "Runtime Error in seed users (seeds/users.csv) [the value is not shown]",
+        ),
+        (
+            'FATAL Error: invalid. Original error: "Constraint Error: Duplicate key "id: Kanari"',
+            'FATAL Error: invalid. Original error: "Constraint Error: Duplicate key [the value is not shown]',
+        ),
+        (
+            "Invalid Input Error: CSV Error on Line: 3\nOriginal Line: Kanari,NO",
+            "Invalid Input Error: CSV Error on Line [the value is not shown]",
+        ),
+    ],
+)
+def test_what_is_said_ends_before_a_value(text: str, shown: str) -> None:
+    assert faults.without_values(text) == shown
+
+
+def test_of_an_unknown_error_its_kind_is_told() -> None:
+    assert "Kanari" not in faults.told(KeyError("Kanari"))
+    assert faults.told(KeyError("Kanari")).startswith("KeyError")
+    assert faults.told(KeyboardInterrupt()) == "ended from outside: KeyboardInterrupt"
+    assert faults.told(TransformError("dbt could not")) == "dbt could not"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from flows.masking import LONGEST, FailingLine, Mask, open_mask, visible
+from flows.masking import LONGEST, FailingLine, Mask, names_of_keys, open_mask, visible
 from flows.settings import Settings
 
 KEY = b"a key"
@@ -80,6 +80,22 @@ def test_nothing_is_masked_where_a_setting_says_so(tmp_path: Path) -> None:
     assert shown(mask, user_id="u1", episode_id="nowhere") == "user_id u1, episode_id nowhere"
     assert shown(mask, rescued="{oops\x1b[2J") == "{oops\\u001b[2J"
     assert not (tmp_path / "mask.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ('"app", "utm_source"', '"app", "utm_source"'),
+        ('"app"', '"app"'),
+        ('"a", "b", "c", "d", "e" and 12 more', '"a", "b", "c", "d", "e" and 12 more'),
+        ('"app", "u1234" and 3 more', '"app", "x9999" and 3 more'),
+        ('"ann@example.org"', '"xxx@xxxxxxx.xxx"'),
+        ('"a"b1 and 2 more"', '"x"x9 xxx 9 xxxx"'),
+        ('"\x1b[31m"', '"\\u001b[99x"'),
+    ],
+)
+def test_names_of_keys_are_shown_unless_they_can_be_ids(names: str, shown: str) -> None:
+    assert names_of_keys(names) == shown
 
 
 def test_a_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:

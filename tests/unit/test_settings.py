@@ -1,14 +1,17 @@
 """Settings: what is refused and how it is said, what is ignored, and what the values become."""
 
+import json
 import os
 import re
 from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from flows.cli import cli
 from flows.errors import SettingsError
-from flows.settings import DBT_PROJECT, PROJECT_ROOT, Settings, load_settings
+from flows.settings import DBT_PROJECT, PROJECT_ROOT, Settings, load_settings, show_settings
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +25,15 @@ def refusal() -> str:
         load_settings()
     assert raised.value.exit_code == 2
     return str(raised.value)
+
+
+def give(monkeypatch: pytest.MonkeyPatch, folder: Path, *, env: str = "") -> Path:
+    """An env file, and a folder for secrets, which is returned."""
+    (folder / "env").write_text(env)
+    (folder / "secrets").mkdir()
+    monkeypatch.setenv("PODCAST_ENV_FILE", str(folder / "env"))
+    monkeypatch.setenv("PODCAST_SECRETS_DIR", str(folder / "secrets"))
+    return folder / "secrets"
 
 
 # --- Refused ------------------------------------------------------------------------------------
@@ -117,6 +129,93 @@ def test_a_folder_is_no_reference_data(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "users.csv not found" in refusal()
 
 
+@pytest.mark.parametrize(
+    ("name", "closest"),
+    [
+        ("PODCAST_LANDNG", "the closest is PODCAST_LANDING"),
+        ("podcast_homee", "the closest is PODCAST_HOME"),
+        ("PODCAST_MEMORY", "the closest is PODCAST_MEMORY_LIMIT"),
+        ("PODCAST_QQQ", "for all of them: podcast settings"),
+        ("PODCAST_HOME_PORT", "the closest is PODCAST_HOME"),
+        ("PODCAST_", "for all of them: podcast settings"),
+    ],
+)
+@pytest.mark.parametrize("value", ["1", ""])
+def test_a_variable_that_is_no_setting_is_refused_with_the_closest(
+    monkeypatch: pytest.MonkeyPatch, name: str, closest: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert refusal() == f"{name.upper()} is no setting; {closest}."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PODCAST_SERVICE_HOST", "10.0.0.1"),
+        ("PODCAST_SERVICE_PORT", "80"),
+        ("PODCAST_SERVICE_PORT_HTTP", "80"),
+        ("PODCAST_PORT", "tcp://10.0.0.1:80"),
+        ("PODCAST_UI_PORT", "tcp://10.0.0.1:80"),
+        ("PODCAST_UI_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("PODCAST_UI_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_what_a_container_is_given_of_services_is_no_mistake(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load_settings().engine == "duckdb"
+
+
+def test_problems_of_all_places_are_reported_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secrets = give(monkeypatch, tmp_path, env="PODCAST_WINDOW_DAYS=0\nnonsense\nPODCAST_HOM=x\nPREFECT_HOME=y\n")
+    (secrets / "podcast_mask_key").write_text(" \n")
+    (secrets / "podcast_mask_ky").write_text("k")
+    (secrets / "database_password").write_text("of another")
+    monkeypatch.setenv("PODCAST_ENGINE", "sqlite")
+    monkeypatch.setenv("PODCAST_LANDNG", "x")
+    env = tmp_path / "env"
+    assert [line.removesuffix(".") for line in refusal().splitlines()] == [
+        "PODCAST_ENGINE='sqlite': Input should be 'duckdb' (engine of the warehouse)",
+        "PODCAST_WINDOW_DAYS='0' (env file): Input should be greater than or equal to 1 (days of that window)",
+        f"PODCAST_ENV_FILE='{env}': line 2 is no NAME=value",
+        f"PODCAST_MASK_KEY ({secrets}/podcast_mask_key): the file is empty",
+        "PODCAST_LANDNG is no setting; the closest is PODCAST_LANDING",
+        f"PODCAST_HOM in {env} is no setting; the closest is PODCAST_HOME",
+        f"PODCAST_MASK_KY in {secrets} is no setting; the closest is PODCAST_MASK_KEY",
+    ]
+
+
+@pytest.mark.parametrize("name", ["env_file", "secrets_dir"])
+def test_a_place_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv(f"PODCAST_{name.upper()}", str(tmp_path / "nowhere"))
+    expected = f"PODCAST_{name.upper()}='{tmp_path}/nowhere': cannot be read: No such file or directory."
+    assert refusal() == expected
+
+
+def test_where_others_are_stands_in_the_environment_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    give(monkeypatch, tmp_path, env=f"PODCAST_SECRETS_DIR={tmp_path}\n")
+    expected = f"PODCAST_SECRETS_DIR in {tmp_path}/env can be set in the environment only."
+    assert refusal() == expected
+
+
+def test_a_secret_outside_of_its_folder_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secrets = give(monkeypatch, tmp_path)
+    (tmp_path / "elsewhere").write_text("k")
+    (secrets / "podcast_mask_key").symlink_to(tmp_path / "elsewhere")
+    assert "is a link to a file outside of PODCAST_SECRETS_DIR" in refusal()
+
+
+def test_neither_a_secret_nor_a_password_is_repeated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secrets = give(monkeypatch, tmp_path, env="a zekret line\n")
+    (secrets / "podcast_mask_key").write_bytes(b"zekret\xff")
+    monkeypatch.setenv("PODCAST_SITE_URL", "ftp://me:zekret@host")
+    message = refusal()
+    assert len(message.splitlines()) == 3
+    assert "ftp://***@host" in message
+    assert "zekret" not in message
+
+
 # --- Taken --------------------------------------------------------------------------------------
 
 
@@ -166,7 +265,6 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PODCAST_SOMETHING_ELSE", "1")
     monkeypatch.setenv("HOME", "/somewhere")
     monkeypatch.setenv("ENGINE", "sqlite")
     assert load_settings().engine == "duckdb"
@@ -231,6 +329,66 @@ def test_every_setting_is_described() -> None:
 def test_a_site_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODCAST_SITE_URL", "https://example.org/podcast/")
     assert load_settings().site_link == "https://example.org/podcast"
+
+
+# --- Places ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["podcast_mask_key", "PODCAST_MASK_KEY"])
+def test_the_environment_goes_before_the_env_file_and_that_before_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    secrets = give(monkeypatch, tmp_path, env="# ours\nexport PODCAST_WINDOW_DAYS='3'\nPODCAST_DOCS_KEPT=4\n")
+    (secrets / name).write_text("from a file\n")
+    (secrets / "podcast_docs_kept").write_text("5")
+    monkeypatch.setenv("PODCAST_WINDOW_DAYS", "9")
+    settings, shown = show_settings()
+    assert settings.window_days == 9
+    assert settings.docs_kept == 4
+    assert settings.mask_key is not None
+    assert settings.mask_key.get_secret_value() == "from a file"
+    origins = {setting.name: (setting.value, setting.origin) for setting in shown}
+    assert len(origins) == len(Settings.model_fields)
+    assert origins["PODCAST_WINDOW_DAYS"] == ("9", "environment")
+    assert origins["PODCAST_DOCS_KEPT"] == ("4", "env file")
+    assert origins["PODCAST_MASK_KEY"] == ("set", "secret file")
+    assert origins["PODCAST_ENGINE"] == ("duckdb", "default")
+
+
+def test_a_secret_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODCAST_SITE_URL", "https://me:zekret@host/site")
+    values = {setting.name: setting.value for setting in show_settings()[1]}
+    assert values["PODCAST_MASK_KEY"] == "not set"
+    assert values["PODCAST_SITE_URL"] == "https://***@host/site"
+    assert values["PODCAST_LANDING"] is None
+
+
+def test_secrets_as_kubernetes_gives_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Files there are links into a folder that is a link itself, all of it inside of the folder."""
+    secrets = give(monkeypatch, tmp_path)
+    (secrets / "..2026").mkdir()
+    (secrets / "..2026" / "podcast_mask_key").write_text("k")
+    (secrets / "..data").symlink_to("..2026")
+    (secrets / "podcast_mask_key").symlink_to("..data/podcast_mask_key")
+    assert load_settings().mask_key is not None
+
+
+def test_the_command_shows_them_and_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PODCAST_MASK_KEY", "zekret")
+    monkeypatch.setenv("PODCAST_HOME", str(tmp_path / "not" / "yet"))
+    plain, as_json = (CliRunner().invoke(cli, ["settings", "--check", *more]) for more in ([], ["--json"]))
+    assert (plain.exit_code, as_json.exit_code) == (0, 0)
+    assert json.loads(as_json.output)["PODCAST_MASK_KEY"] == {"value": "set", "from": "environment"}
+    assert re.search(r"PODCAST_MASK_KEY +set +environment", plain.output)
+    assert "zekret" not in plain.output + as_json.output
+    assert not (tmp_path / "not").exists()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PODCAST_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("PODCAST_LOG_FILE", str(tmp_path / "file" / "log"))
+    raised = CliRunner().invoke(cli, ["settings", "--check"]).exception
+    assert isinstance(raised, SettingsError)
+    assert raised.exit_code == 2
+    assert [line.split(":")[0] for line in str(raised).splitlines()] == ["PODCAST_HOME", "PODCAST_LOG_FILE"]
 
 
 # --- What the tables depend on ------------------------------------------------------------------
