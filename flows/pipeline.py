@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import history, progress, publish, reference, tasks, versions
+from flows import history, lineage, progress, publish, reference, tasks, versions
 from flows.artifacts import RunProgress, end_flow
 from flows.domain import (
     BatchStatus,
@@ -165,7 +165,7 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
     run_id, started_at = str(flow_run.id), utc_now()
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
-    with time_limit(settings.run_timeout_minutes), lock, connect(settings) as connection, _watched():
+    with time_limit(settings.run_timeout_minutes), lock, connect(settings) as connection, _watched(settings):
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
@@ -184,9 +184,10 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
-    """With the steps measured, and shown in the Prefect UI where they take long."""
-    with progress.timing(), progress.followed_by(RunProgress().tell):
+def _watched(settings: Settings) -> Iterator[None]:
+    """With the steps measured, shown in the Prefect UI where they take long, and told as lineage."""
+    told = lineage.recording(settings, str(flow_run.id), str(flow_run.flow_name))
+    with progress.timing(), progress.followed_by(RunProgress().tell), told:
         yield
 
 

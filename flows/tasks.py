@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from flows import (
     history,
     landing,
     ledger,
+    lineage,
     loading,
     progress,
     quarantine,
@@ -150,7 +152,8 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
 
     limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
-        loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
+        load = partial(loading.load_files, connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
+        loaded = lineage.of_load(settings, plan, load)
         quarantine.write_evidence_of_unreadable(settings, connection)
     return loaded
 
@@ -167,7 +170,7 @@ def build_reference(settings: Settings, inputs: Inputs, *, full_refresh: bool = 
             return
         _refuse_changed(settings, inputs)
         versions.enter(connection, inputs.reference_hash)
-        built = transform.build_reference(settings)
+        built = lineage.of_models(settings, partial(transform.build_reference, settings))
         _refuse_changed(settings, inputs)
         versions.mark_built(connection)
     _report_built("reference", built)
@@ -184,7 +187,8 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
     with connect(settings) as connection:
         if full_refresh:
             versions.unmark_gold(connection)
-        built = transform.build_layer(settings, layer, full_refresh=full_refresh)
+        build = partial(transform.build_layer, settings, layer, full_refresh=full_refresh)
+        built = lineage.of_models(settings, build)
         if full_refresh and layer is Layer.GOLD:
             versions.mark_gold(connection, settings.gold_version())
     _report_built(layer, built)
@@ -199,7 +203,7 @@ def _report_built(what: str, built: Sequence[BuiltModel]) -> None:
 @task(name="validate gate", task_run_name="validate gate {gate}", **ONCE)
 def validate_gate(settings: Settings, gate: Gate, run_id: str) -> Verdict:
     """One checkpoint; its results are kept whatever they are."""
-    verdict = checkpoints.validate(settings, gate, run_id=run_id)
+    verdict = lineage.of_gate(settings, gate, partial(checkpoints.validate, settings, gate, run_id=run_id))
     with connect(settings) as connection:
         history.record_results(connection, run_id, verdict, rules_version=settings.rules_version())
     return verdict
