@@ -29,6 +29,7 @@ from flows.domain import (
 )
 from flows.settings import Settings, load_settings
 from flows.site import build as site
+from flows.site import catalog
 from flows.warehouse import connect, utc_now, writer_lock
 from flows.watchdog import time_limit
 
@@ -203,6 +204,7 @@ def _enter_failure(
     history.record_steps(connection, failed.run_id, progress.steps())
     if isinstance(error, Exception):
         site.build(settings, connection, failed)
+        catalog.build(settings, connection, published=publish.TABLES)
 
 
 def _unchanged(run: Run, plan: Plan) -> RunSummary:

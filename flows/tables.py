@@ -19,6 +19,7 @@ class Column:
     name: str
     type: str
     description: str
+    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def _columns(node: Mapping[str, Any], types: Mapping[str, str]) -> tuple[Column,
             name,
             types.get(name) or (described.get(name, {}).get("data_type") or "").upper(),
             _text(described.get(name, {})),
+            tuple(rule["type"].replace("_", " ") for rule in described.get(name, {}).get("constraints") or ()),
         )
         for name in names
     )

@@ -34,7 +34,6 @@ from flows import (
     versions,
 )
 from flows import publish as publishing
-from flows.checkpoints import NONE_FAILS
 from flows.domain import (
     Batch,
     BatchStatus,
@@ -53,10 +52,11 @@ from flows.domain import (
     Verdict,
 )
 from flows.errors import GateFailedError, PipelineError, ReferenceDataError
+from flows.limits import NONE_FAILS
 from flows.planning import plan_run
 from flows.settings import Settings
 from flows.site import build as site
-from flows.site import dbt_docs
+from flows.site import catalog, dbt_docs
 from flows.warehouse import connect, copy_file, transaction, utc_now
 
 if TYPE_CHECKING:
@@ -303,6 +303,8 @@ def report_run(settings: Settings, summary: RunSummary) -> None:
     artifacts.report_quarantine(settings, newest, count)
     artifacts.report_summary(settings, summary)
     dbt_docs.build(settings, transform.generate_docs(settings))
+    with connect(settings) as connection:
+        catalog.build(settings, connection, published=publishing.TABLES)
     progress.report("report", str(settings.site_dir / "index.html"))
 
 

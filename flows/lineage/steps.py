@@ -101,8 +101,8 @@ def recording(settings: Settings, run_id: str, flow: str) -> Iterator[None]:
         return
     try:
         recorder = Recorder(settings, run_id, flow)
-    except Exception as error:  # noqa: BLE001 - a run does not fail for what is said of it
-        _warn(f"No lineage is told of this run: {type(error).__name__}. The data is not affected.")
+    except Exception as problem:  # noqa: BLE001 - a run does not fail for what is said of it
+        _warn(f"No lineage is told of this run: {type(problem).__name__}. The data is not affected.")
         yield
         return
     token = _recorder.set(recorder)
