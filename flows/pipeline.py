@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows import history, lineage, progress, publish, reference, tasks, versions
@@ -187,7 +188,8 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
 @contextmanager
 def _watched(settings: Settings) -> Iterator[None]:
     """With the steps measured, shown in the Prefect UI where they take long, and told as lineage."""
-    told = lineage.recording(settings, str(flow_run.id), str(flow_run.flow_name))
+    warn = get_run_logger().warning
+    told = lineage.recording(settings, str(flow_run.id), str(flow_run.flow_name), warn=warn)
     with progress.timing(), progress.followed_by(RunProgress().tell), told:
         yield
 

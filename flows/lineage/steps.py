@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,7 +93,7 @@ _recorder: ContextVar[Recorder | None] = ContextVar("lineage_recorder", default=
 
 
 @contextmanager
-def recording(settings: Settings, run_id: str, flow: str) -> Iterator[None]:
+def recording(settings: Settings, run_id: str, flow: str, *, warn: Callable[[str], None]) -> Iterator[None]:
     """Tell the steps inside the block, where a setting says so; problems with it are one warning at the end."""
     if not (settings.lineage or settings.lineage_url):
         yield
@@ -102,7 +101,7 @@ def recording(settings: Settings, run_id: str, flow: str) -> Iterator[None]:
     try:
         recorder = Recorder(settings, run_id, flow)
     except Exception as problem:  # noqa: BLE001 - a run does not fail for what is said of it
-        _warn(f"No lineage is told of this run: {type(problem).__name__}. The data is not affected.")
+        warn(f"No lineage is told of this run: {type(problem).__name__}. The data is not affected.")
         yield
         return
     token = _recorder.set(recorder)
@@ -115,17 +114,7 @@ def recording(settings: Settings, run_id: str, flow: str) -> Iterator[None]:
     finally:
         _recorder.reset(token)
         if warning := recorder.end(error):
-            _warn(warning)
-
-
-def _warn(message: str) -> None:
-    from prefect.exceptions import MissingContextError
-    from prefect.logging import get_run_logger
-
-    try:
-        get_run_logger().warning(message)
-    except MissingContextError:
-        logging.getLogger(__name__).warning(message)
+            warn(warning)
 
 
 def _recorder_of(settings: Settings) -> Recorder | None:
