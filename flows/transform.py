@@ -105,13 +105,13 @@ def manifest(settings: Settings) -> Path:
 
     Raises `TransformError`.
     """
-    from dbt.cli.main import dbtRunner
-
     made_of = settings.documentation_hash()
     for folder in (dbt_dir(settings) / "docs", dbt_dir(settings) / "graph"):
         stamp = folder / "made_of"
         if stamp.is_file() and stamp.read_text() == made_of:
             return folder / "manifest.json"
+    from dbt.cli.main import dbtRunner
+
     arguments = [
         "parse",
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),

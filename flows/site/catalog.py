@@ -83,10 +83,9 @@ def build(settings: Settings, connection: duckdb.DuckDBPyConnection, *, publishe
     found = tables.read(documented / "manifest.json", documented / "catalog.json")
     entries = _entries(settings, connection, found.values(), published)
     there = {entry.table.name for entry in entries}
-    kept = pages.names(settings, "runs")
     for entry in entries:
         title = entry.table.name
-        shown = pages.render("table", title=title, here="Catalog", depth=1, entry=entry, there=there, pages=kept)
+        shown = pages.render("table", title=title, here="Catalog", depth=1, entry=entry, there=there)
         _write(settings, entry.page, shown)
     for name in pages.names(settings, FOLDER) - there:
         (settings.site_dir / FOLDER / f"{name}.html").unlink()
