@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import blame, faults
+from flows import blame, faults, limits
 from flows.domain import ExpectationResult, Gate, Severity, Verdict
 from flows.errors import BrokenGateError
 from flows.gx_context import load_suites, open_context
@@ -33,10 +33,6 @@ RESULT_FORMAT = {
     "unexpected_index_column_names": ["batch_id"],
     "return_unexpected_index_query": True,
 }
-
-
-NONE_FAILS = "none fails"
-"""What an expectation without limits allows."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +253,7 @@ def _result(suite: dict[str, Any], expectation: dict[str, Any], result: dict[str
         severity=Severity(expectation["severity"]),
         success=bool(result["success"]),
         observed=_observed(suite, result.get("result") or {}),
-        threshold=_threshold(kwargs),
+        threshold=limits.in_words(kwargs),
     )
 
 
@@ -273,23 +269,3 @@ def _observed(suite: dict[str, Any], result: dict[str, Any]) -> str:
     judges = suite["meta"]["judges"]
     what = judges if judges in ("batches", "sources") else "rows"
     return f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} {what} fail"
-
-
-def _threshold(kwargs: dict[str, Any]) -> str:
-    """What the expectation allows, in words."""
-    low, high = kwargs.get("min_value"), kwargs.get("max_value")
-    if low is not None and high is not None:
-        return f"{_number(low)} to {_number(high)}"
-    if high is not None:
-        return f"at most {_number(high)}"
-    if low is not None:
-        return f"at least {_number(low)}"
-    if "value" in kwargs:
-        return f"exactly {_number(kwargs['value'])}"
-    if "value_set" in kwargs:
-        return "one of " + ", ".join(str(value) for value in kwargs["value_set"])
-    return NONE_FAILS
-
-
-def _number(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

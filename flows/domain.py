@@ -203,10 +203,16 @@ class Inputs:
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A model, seed or snapshot that dbt has built, and the seconds it took."""
+    """A model, seed or snapshot that dbt has built, or tried to, and the seconds it took; times have a zone."""
 
     name: str
     seconds: float
+    id: str = ""
+    """dbt's own."""
+    is_built: bool = True
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    sql: str | None = None
 
 
 @dataclass(frozen=True)

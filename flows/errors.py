@@ -66,7 +66,11 @@ class LedgerError(PipelineError):
 
 
 class TransformError(PipelineError):
-    """dbt did not finish a layer."""
+    """dbt did not finish a layer; `models` has a `BuiltModel` for each that it began, as far as it came to any."""
+
+    def __init__(self, message: str, models: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.models = models
 
 
 class BrokenGateError(PipelineError):

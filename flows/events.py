@@ -40,10 +40,9 @@ def announce(transitions: Sequence[Transition], *, site: str) -> None:
         _announce_held_back(run_id, gate, reason, list(batches), site)
 
 
-def announce_failure(run_id: str, error: BaseException) -> None:
-    """The event of a run that ended by an error, `podcast.gate.failed` where a gate ended it."""
+def announce_failure(run_id: str, error: Exception, message: str) -> None:
+    """The event of a run that ended by an error, `podcast.gate.failed` where a gate ended it, with the words for it."""
     is_gate = isinstance(error, GateFailedError)
-    message = f"{error}"[:MESSAGE_LENGTH]
     _emit(
         "podcast.gate.failed" if is_gate else "podcast.run.failed",
         {"prefect.resource.id": f"podcast.run.{run_id}", "prefect.resource.name": f"run {run_id}"},
@@ -53,7 +52,7 @@ def announce_failure(run_id: str, error: BaseException) -> None:
             "run_id": run_id,
             "error": type(error).__name__,
             "subject": f"Podcast pipeline: {'a gate' if is_gate else 'a run'} failed",
-            "body": f"{message}\n\nNothing of the run was published; the last published state stays.",
+            "body": f"{message[:MESSAGE_LENGTH]}\n\nNothing of the run was published; the last published state stays.",
         },
     )
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows import events, faults, history, logs, progress, publish, reference, tasks, versions
+from flows import events, faults, history, lineage, logs, progress, publish, reference, tasks, versions
 from flows.artifacts import RunProgress, end_flow
 from flows.domain import (
     BatchStatus,
@@ -31,6 +32,7 @@ from flows.domain import (
 from flows.errors import PipelineError
 from flows.settings import Settings, load_settings
 from flows.site import build as site
+from flows.site import catalog
 from flows.warehouse import connect, utc_now, writer_lock
 from flows.watchdog import time_limit
 
@@ -170,7 +172,7 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
     limit = time_limit(settings.run_timeout_minutes)
-    with logged_run(settings), limit, lock, connect(settings) as connection, _watched():
+    with logged_run(settings), limit, lock, connect(settings) as connection, _watched(settings):
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
@@ -204,9 +206,11 @@ def logged_run(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
-    """With the steps measured, and shown in the Prefect UI where they take long."""
-    with progress.timing(), progress.followed_by(RunProgress().tell):
+def _watched(settings: Settings) -> Iterator[None]:
+    """With the steps measured, shown in the Prefect UI where they take long, and told as lineage."""
+    warn = get_run_logger().warning
+    told = lineage.recording(settings, str(flow_run.id), str(flow_run.flow_name), warn=warn)
+    with progress.timing(), progress.followed_by(RunProgress().tell), told:
         yield
 
 
@@ -219,11 +223,12 @@ def _enter_failure(
         history.add_message(connection, failed.run_id, message)
         return
     if isinstance(error, Exception) and not events.is_same_cause(message, history.last_run(connection)):
-        events.announce_failure(failed.run_id, error)
+        events.announce_failure(failed.run_id, error, message)
     history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=message)
     history.record_steps(connection, failed.run_id, progress.steps())
     if isinstance(error, Exception):
         site.build(settings, connection, failed)
+        catalog.build(settings, connection, published=publish.TABLES)
 
 
 def _unchanged(run: Run, plan: Plan) -> RunSummary:

@@ -196,7 +196,25 @@ class Settings(BaseSettings):
         30,
         ge=1,
         description="runs whose pages, validation result files and Data Docs are kept, besides those that held back "
-        "what is in quarantine now",
+        "what is in quarantine now; and the number of lineage files",
+    )
+    lineage: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="write the OpenLineage events of each run to `<home>/lineage/<run>.ndjson`",
+    )
+    lineage_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^@\s]+$",
+        description="address that OpenLineage events are posted to, as in `https://host/api/v1/lineage`; unset: none",
+    )
+    lineage_key: SecretStr | None = Field(None, description="key that is sent there as a bearer token; unset: none")
+    lineage_timeout_seconds: float = Field(
+        2.0, gt=0, le=60, description="seconds that this address may take for one event; nothing waits for it meanwhile"
+    )
+    lineage_namespace: str = Field(
+        "podcast",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="namespace of the jobs in OpenLineage events, and in `duckdb://podcast` of the tables",
     )
     show_user_ids: bool = Field(
         False,  # noqa: FBT003 - a default

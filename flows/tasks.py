@@ -13,6 +13,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from flows import (
     history,
     landing,
     ledger,
+    lineage,
     loading,
     logs,
     progress,
@@ -37,7 +39,6 @@ from flows import (
     versions,
 )
 from flows import publish as publishing
-from flows.checkpoints import NONE_FAILS
 from flows.domain import (
     Batch,
     BatchStatus,
@@ -56,10 +57,11 @@ from flows.domain import (
     Verdict,
 )
 from flows.errors import GateFailedError, PipelineError, ReferenceDataError
+from flows.limits import NONE_FAILS
 from flows.planning import plan_run
 from flows.settings import Settings
 from flows.site import build as site
-from flows.site import dbt_docs
+from flows.site import catalog, dbt_docs
 from flows.warehouse import connect, copy_file, transaction, utc_now
 
 if TYPE_CHECKING:
@@ -161,7 +163,8 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
 
     limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
-        loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
+        load = partial(loading.load_files, connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
+        loaded = lineage.of_load(settings, plan, load)
         quarantine.write_evidence_of_unreadable(settings, connection)
         if settings.log_file or settings.log_format == "json":
             _log_loaded(ledger.pending(connection), run_id)
@@ -196,7 +199,7 @@ def build_reference(settings: Settings, inputs: Inputs, *, full_refresh: bool = 
             return
         _refuse_changed(settings, inputs)
         versions.enter(connection, inputs.reference_hash)
-        built = transform.build_reference(settings)
+        built = lineage.of_models(settings, partial(transform.build_reference, settings))
         _refuse_changed(settings, inputs)
         versions.mark_built(connection)
     _report_built("reference", built)
@@ -213,7 +216,8 @@ def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False)
     with connect(settings) as connection:
         if full_refresh:
             versions.unmark_gold(connection)
-        built = transform.build_layer(settings, layer, full_refresh=full_refresh)
+        build = partial(transform.build_layer, settings, layer, full_refresh=full_refresh)
+        built = lineage.of_models(settings, build)
         if full_refresh and layer is Layer.GOLD:
             versions.mark_gold(connection, settings.gold_version())
     _report_built(layer, built)
@@ -230,7 +234,7 @@ def _report_built(what: str, built: Sequence[BuiltModel]) -> None:
 @task(name="validate gate", task_run_name="validate gate {gate}", **ONCE)
 def validate_gate(settings: Settings, gate: Gate, run_id: str) -> Verdict:
     """One checkpoint; its results are kept whatever they are."""
-    verdict = checkpoints.validate(settings, gate, run_id=run_id)
+    verdict = lineage.of_gate(settings, gate, partial(checkpoints.validate, settings, gate, run_id=run_id))
     with connect(settings) as connection:
         history.record_results(connection, run_id, verdict, rules_version=settings.rules_version())
     return verdict
@@ -336,6 +340,8 @@ def report_run(settings: Settings, summary: RunSummary) -> None:
     artifacts.report_quarantine(settings, newest, count)
     artifacts.report_summary(settings, summary)
     dbt_docs.build(settings, transform.generate_docs(settings))
+    with connect(settings) as connection:
+        catalog.build(settings, connection, published=publishing.TABLES)
     progress.report("report", str(settings.site_dir / "index.html"))
 
 

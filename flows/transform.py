@@ -102,6 +102,39 @@ def generate_docs(settings: Settings) -> Path:
     return folder
 
 
+def manifest(settings: Settings) -> Path:
+    """The manifest of the project as it is now: that of the documentation, or one made once where there is none yet.
+
+    Raises `TransformError`.
+    """
+    made_of = settings.documentation_hash()
+    for folder in (dbt_dir(settings) / "docs", dbt_dir(settings) / "graph"):
+        stamp = folder / "made_of"
+        if stamp.is_file() and stamp.read_text() == made_of:
+            return folder / "manifest.json"
+    from dbt.cli.main import dbtRunner
+
+    arguments = [
+        "parse",
+        "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
+        "--project-dir", str(DBT_PROJECT),
+        "--profiles-dir", str(DBT_PROJECT),
+        "--target-path", str(dbt_dir(settings) / "target"),
+        "--quiet",
+    ]  # fmt: skip
+    with _environment(settings):
+        try:
+            result = dbtRunner().invoke(arguments)
+        finally:
+            close_connections()
+    if not result.success:
+        raise TransformError(f"dbt could not read the project. {result.exception or ''}")
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(dbt_dir(settings) / "target" / "manifest.json", folder / "manifest.json")
+    stamp.write_text(made_of)
+    return folder / "manifest.json"
+
+
 def compile_model(settings: Settings, model: str, variables: Mapping[str, object]) -> str:
     """The SQL of a model with these variables; its tables are in the catalog that the working database has.
 
@@ -211,8 +244,22 @@ def _described(source: reference_files.Source) -> dict[str, Any]:
 
 def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type
     nodes = list(result.result or ())
-    failed = [f"{n.node.name}: {_message(n)}" for n in nodes if str(n.status) not in ("success", "pass")]
+    models = tuple(_model(node) for node in nodes)
+    failed = [f"{n.node.name}: {_message(n)}" for n, model in zip(nodes, models, strict=True) if not model.is_built]
     if failed or not nodes or not result.success:
         problems = "\n".join(failed) or _exception(result) or "no model has the tag"
-        raise TransformError(f"dbt could not build {what}; nothing was published.\n{problems}")
-    return tuple(BuiltModel(n.node.name, n.execution_time) for n in nodes)
+        raise TransformError(f"dbt could not build {what}; nothing was published.\n{problems}", models)
+    return models
+
+
+def _model(result: Any) -> BuiltModel:  # noqa: ANN401 - dbt's own type
+    times = [t for timing in result.timing for t in (timing.started_at, timing.completed_at) if t]
+    return BuiltModel(
+        result.node.name,
+        result.execution_time,
+        id=result.node.unique_id,
+        is_built=str(result.status) in ("success", "pass"),
+        started_at=min(times, default=None),
+        finished_at=max(times, default=None),
+        sql=getattr(result.node, "compiled_code", None),
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flows import ledger
 from flows.domain import RunSummary
 from flows.gx_context import SITE_NAME, results_dir
-from flows.site import contents, data_docs, dbt_docs, pages, results_index
+from flows.site import catalog, contents, data_docs, dbt_docs, pages, results_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,25 +24,16 @@ def build(settings: Settings, connection: duckdb.DuckDBPyConnection, summary: Ru
     """Write the pages of this run and of the batches that it concerned, and the home page; returns that."""
     _prune(settings, connection)
     data_docs.build(settings, summary.run_id)
-    _write(settings, f"runs/{summary.run_id}.html", contents.run(settings, connection, summary))
+    pages.write(settings, f"runs/{summary.run_id}.html", contents.run(settings, connection, summary))
     for batch_id, page in contents.batches(settings, connection, _batches_to_render(settings, connection, summary)):
-        _write(settings, f"quarantine/{batch_id}.html", page)
-    if not (settings.site_dir / dbt_docs.FOLDER / "index.html").exists():
-        pending = pages.render("pending", title="dbt docs", here="dbt docs", depth=1)
-        _write(settings, f"{dbt_docs.FOLDER}/index.html", pending)
+        pages.write(settings, f"quarantine/{batch_id}.html", page)
+    for name, title in ((f"{dbt_docs.FOLDER}/index.html", "dbt docs"), (catalog.PAGE, "Catalog")):
+        if not (settings.site_dir / name).exists():
+            pages.write(settings, name, pages.render("pending", title=title, here=title, depth=name.count("/")))
     results_index.build(settings)
-    _write(settings, "quarantine/index.html", contents.quarantine(connection))
-    _write(settings, "runs/index.html", contents.runs(settings, connection))
-    return _write(settings, "index.html", contents.home(settings, connection, summary))
-
-
-def _write(settings: Settings, name: str, page: str) -> Path:
-    path = settings.site_dir / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)  # whole for whoever reads; what a crash of the machine takes, the next run writes again
-    return path
+    pages.write(settings, "quarantine/index.html", contents.quarantine(connection))
+    pages.write(settings, "runs/index.html", contents.runs(settings, connection))
+    return pages.write(settings, "index.html", contents.home(settings, connection, summary))
 
 
 def _batches_to_render(

@@ -47,7 +47,13 @@ def environment() -> Environment:
 
 def printable(text: str) -> str:
     """The text with its invisible characters as codes: controls, and what turns the direction of writing."""
-    return "\n".join(visible(line) for line in text.split("\n"))
+    return text if text.isprintable() else "\n".join(visible(line) for line in text.split("\n"))
+
+
+def with_code(text: str) -> Markup:
+    """A description, whose words between backticks are names."""
+    kinds = (Markup("{}"), Markup("<code>{}</code>"))
+    return Markup().join(kinds[n % 2].format(printable(part)) for n, part in enumerate(text.split("`")))
 
 
 def write_assets(site_dir: Path) -> None:

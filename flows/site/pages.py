@@ -13,6 +13,8 @@ from flows.masking import visible
 from flows.site import look
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jinja2 import Environment
 
     from flows.settings import Settings
@@ -28,8 +30,18 @@ def render(template: str, *, title: str, here: str | None = None, depth: int = 0
 def _environment() -> Environment:
     """One for all pages, so that a template is read once."""
     environment = look.environment()
-    environment.filters |= {"visible": visible, "as_json": _as_json, "state": look.state}
+    environment.filters |= {"visible": visible, "as_json": _as_json, "with_code": look.with_code, "state": look.state}
     return environment
+
+
+def write(settings: Settings, name: str, page: str) -> Path:
+    """Put a page into the site, whole for whoever reads; what a crash takes, the next run writes again."""
+    path = settings.site_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(page, encoding="utf-8")
+    beside.replace(path)
+    return path
 
 
 def names(settings: Settings, folder: str) -> set[str]:

@@ -112,7 +112,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def alerting(webhook: Receiver) -> dict[str, str]:
     """Settings by which notifications go to a webhook, and nothing new for 36 seconds is worth one."""
-    return {"PODCAST_ALERT_URL": f"json://127.0.0.1:{webhook.port}/{CANARY}", "PODCAST_STALE_HOURS": "0.01"}
+    return {"PODCAST_ALERT_URL": f"{webhook.url}/{CANARY}".replace("http:", "json:"), "PODCAST_STALE_HOURS": "0.01"}
 
 
 def free_port() -> int:

@@ -21,11 +21,11 @@ from markdown_it import MarkdownIt
 from prefect.client.orchestration import get_client
 from starlette.testclient import TestClient
 
-from flows import history
+from flows import history, publish
 from flows.decisions import release_batches
-from flows.domain import VALIDATION_CODES, RunStatus, RunSummary
+from flows.domain import VALIDATION_CODES, Gate, RunStatus, RunSummary
 from flows.settings import Settings, load_settings
-from flows.site import build, figures, look
+from flows.site import build, catalog, figures, look
 from flows.site.serve import HEADERS, application
 from flows.warehouse import connect
 
@@ -183,6 +183,73 @@ def test_series_of_one_chart_have_colours_of_their_own() -> None:
         assert len(set(colours.values())) == int(count) >= len(VALIDATION_CODES)
 
 
+def test_the_catalog_has_every_table_with_its_owner_rows_and_last_verdict(site: Home) -> None:
+    there = site.query("select schema_name || '.' || table_name from duckdb_tables() where schema_name <> 'main'")
+    internal = {"ops.publishing", "ops.gold_versions", "ops.reference_versions"}
+    for (name,) in there:
+        shown, _, owner, rows, _, published_at = row(site, "catalog.html", name)
+        assert owner in ("Data engineering", "Analytics engineering"), name
+        assert rows == f"{site.query(f'select count(*) from {name}')[0][0]:,}", name
+        assert bool(published_at) == (name in publish.TABLES), name
+        assert (site.path / "site" / "catalog" / f"{shown}.html").is_file()
+    assert {name for (name,) in there} >= {*publish.TABLES, *internal}
+    verdicts = {gate: row(site, "catalog.html", f"ops.{gate}_batches")[4] for gate in Gate}
+    failing = dict(
+        site.query(
+            """
+            with newest as (
+                select checkpoint, arg_max(run_id, checked_at) as run_id from ops.validation_results group by all
+            )
+
+            select checkpoint, count(distinct batch_id) from ops.validation_results
+            inner join newest using (checkpoint, run_id)
+            where not success and severity = 'critical' and batch_id is not null group by checkpoint
+            """
+        )
+    )
+    assert verdicts == {gate: f"held back {failing[gate]}" if gate in failing else "passed" for gate in Gate}
+
+
+def test_a_table_of_the_catalog_says_from_where_for_whom_and_by_which_rules(site: Home) -> None:
+    name = "catalog/bronze.validated_events.html"
+    text = " ".join(unescape(page(site, name)).split())
+    assert 'href="bronze.classified_events.html"' in text
+    assert 'href="silver.cleansed_events.html"' in text
+    for code in VALIDATION_CODES:
+        assert f"<code>{code}</code>" in text
+    assert row(site, name, "batch_id")[1] == "VARCHAR"
+    assert row(site, name, "batch_id")[2].startswith("One attempt at one file: sixteen hexadecimal digits")
+    most = row(site, name, "Most rows of a batch are valid.")
+    assert most[1:3] == ["critical", "at most 0.2PODCAST_MAX_INVALID_SHARE"]
+    assert "same_row_count_by_batch" in text
+    question = "podcast ask, top completed episodes"
+    assert question in page(site, "catalog/gold.top_completed_episodes.html")
+    assert "Columns and types are a contract" in page(site, "catalog/silver.cleansed_events.html")
+    assert "the_latest_row_of_a_key_wins" in page(site, "catalog/silver.cleansed_events.html")
+
+
+def test_the_catalog_follows_the_settings_and_leaves_what_is_as_it_was(
+    site: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = site.path / "site" / "catalog"
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    build_catalog()
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    (folder / "gold.no_longer_there.html").write_text("old")
+    monkeypatch.setenv("PODCAST_MAX_INVALID_SHARE", "0.123")
+    build_catalog()
+    changed = {path.stem for path in folder.iterdir() if path.stat().st_mtime_ns != before[path]}
+    assert changed == {"bronze.classified_events", "bronze.validated_events", "ops.validated_batches"}
+    assert "at most 0.123" in page(site, "catalog/ops.validated_batches.html")
+    monkeypatch.undo()
+
+
+def build_catalog() -> None:
+    settings = load_settings()
+    with connect(settings) as connection:
+        catalog.build(settings, connection, published=publish.TABLES)
+
+
 def test_every_link_leads_to_a_file(site: Home) -> None:
     assert dead_links(site.path / "site") == []
 
@@ -297,6 +364,9 @@ def names(home: Home) -> list[str]:
         "index.html",
         "runs/index.html",
         f"runs/{last_run(home)}.html",
+        "catalog.html",
+        "catalog/bronze.validated_events.html",
+        "catalog/ops.batches.html",
         *(f"quarantine/{name}" for name in held_back),
     ]
 

@@ -75,6 +75,13 @@ WRONG = [
     ("memory_limit", "lots"),
     ("docs_kept", "0"),
     ("docs_kept", "all"),
+    ("lineage", "maybe"),
+    ("lineage_url", "lineage.example"),
+    ("lineage_url", "https://me:secret@lineage.example/"),
+    ("lineage_timeout_seconds", "0"),
+    ("lineage_timeout_seconds", "nan"),
+    ("lineage_namespace", "a b"),
+    ("lineage_namespace", "../x"),
 ]
 
 
