@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 
 from flows import backup, progress, quarantine, rebuild, retention
 from flows.artifacts import end_flow
-from flows.domain import Plan, RunSummary
+from flows.domain import ObjectFolder, Plan, RunSummary
 from flows.pipeline import open_run, process
 from flows.settings import Settings, load_settings
 from flows.tasks import IDEMPOTENT, ONCE
@@ -70,6 +70,8 @@ def make_backup(settings: Settings, out: Path | None) -> str:
     """Copy and check."""
     made = backup.back_up(settings, out=out)
     progress.report("backup", f"{made.path}, {made.manifest.size_bytes:,} bytes, {made.manifest.rows:,} rows checked")
+    if isinstance(settings.quarantine_dir, ObjectFolder):
+        progress.report("backup", f"the evidence stays in {settings.quarantine_dir}, and is not part of the backup")
     return str(made.path)
 
 

@@ -28,6 +28,7 @@ from flows import (
     loading,
     progress,
     quarantine,
+    storage,
     transform,
     versions,
 )
@@ -108,7 +109,8 @@ def plan_reprocessing(settings: Settings, batches: list[Batch]) -> Plan:
     """Further attempts at the files of the batches."""
     with connect(settings) as connection:
         attempts = ledger.attempts(connection, [batch.filename for batch in batches])
-    return Plan(arrivals=landing.landed_again(settings.landing_dir, list(attempts.values())))
+    store = storage.of_landing(settings)
+    return Plan(arrivals=landing.landed_again(settings.landing_dir, list(attempts.values()), store=store))
 
 
 @task(name="mark all batches", **IDEMPOTENT)
@@ -150,7 +152,8 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
 
     limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
-        loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
+        store = storage.of_landing(settings)
+        loaded = loading.load_files(connection, plan.arrivals, run_id=run_id, limits=limits, store=store, progress=tell)
         quarantine.write_evidence_of_unreadable(settings, connection)
     return loaded
 
