@@ -101,7 +101,7 @@ def find_objects(store: Store) -> Landing:
     found = _Findings()
     for stored in store.objects():
         name = stored.key.removeprefix(store.folder.prefix)
-        if name.endswith("/") and not stored.size_bytes:
+        if (not name or name.endswith("/")) and not stored.size_bytes:
             continue  # stands for a folder, as some programs put it
         if not is_event_file(name):
             found.ignored.append(name)
