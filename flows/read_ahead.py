@@ -41,30 +41,35 @@ class ReadAhead:
         *,
         parts_ahead: int = PARTS_AHEAD,
     ) -> None:
-        self._parts = ((o, start) for o in objects for start in range(0, max(o.size_bytes, 1), PART_BYTES))
+        self._parts = (
+            (place, stored, start)
+            for place, stored in enumerate(objects)
+            for start in range(0, max(stored.size_bytes, 1), PART_BYTES)
+        )
         self._count = parts_ahead
         self._fetch = fetch
         self._explain = explain
         self._succeeded = succeeded
-        self._ahead: deque[tuple[StoredObject, Future[bytes]]] = deque()
-        self._left: StoredObject | None = None
+        self._ahead: deque[tuple[int, StoredObject, Future[bytes]]] = deque()
+        self._left = -1
 
     @contextmanager
     def open(self, stored: StoredObject) -> Iterator[Readable]:
         """The next object; what is not read of it is passed over. Reading raises `OSError` where it has changed."""
         self._fill()
-        if not self._ahead or self._ahead[0][0] != stored:
+        if not self._ahead or self._ahead[0][1] != stored:
             raise ValueError(f"{stored} is not the next in the order that was given")
+        place = self._ahead[0][0]
         try:
-            yield _Reader(self, stored)
+            yield _Reader(self, place)
         finally:
-            self._leave(stored)
+            self._leave(place)
 
-    def next_part(self, stored: StoredObject) -> bytes:
-        """The next part of the object that is open; empty at its end."""
-        if not self._ahead or self._ahead[0][0] != stored:
+    def next_part(self, place: int) -> bytes:
+        """The next part of the object that stands in this place of the order; empty at its end."""
+        if not self._ahead or self._ahead[0][0] != place:
             return b""
-        _, part = self._ahead.popleft()
+        *_, part = self._ahead.popleft()
         self._fill()
         try:
             content = part.result()
@@ -75,34 +80,34 @@ class ReadAhead:
 
     def close(self) -> None:
         """Stop what is on the way."""
-        for _, part in self._ahead:
+        for *_, part in self._ahead:
             part.cancel()
         self._ahead.clear()
 
     def _fill(self) -> None:
         while len(self._ahead) < self._count and (part := next(self._parts, None)):
-            stored, start = part
-            if stored != self._left:
+            place, stored, start = part
+            if place != self._left:
                 end = min(start + PART_BYTES, stored.size_bytes)
-                self._ahead.append((stored, self._fetch(stored, start, end)))
+                self._ahead.append((place, stored, self._fetch(stored, start, end)))
 
-    def _leave(self, stored: StoredObject) -> None:
-        self._left = stored
-        while self._ahead and self._ahead[0][0] == stored:
-            self._ahead.popleft()[1].cancel()
+    def _leave(self, place: int) -> None:
+        self._left = place
+        while self._ahead and self._ahead[0][0] == place:
+            self._ahead.popleft()[-1].cancel()
 
 
 class _Reader:
     """One object, read from its beginning to its end."""
 
-    def __init__(self, ahead: ReadAhead, stored: StoredObject) -> None:
+    def __init__(self, ahead: ReadAhead, place: int) -> None:
         self._ahead = ahead
-        self._stored = stored
+        self._place = place
         self._part, self._position = b"", 0
 
     def read(self, size: int, /) -> bytes:
         if self._position >= len(self._part):
-            self._part, self._position = self._ahead.next_part(self._stored), 0
+            self._part, self._position = self._ahead.next_part(self._place), 0
         piece = self._part[self._position : self._position + size]
         self._position += len(piece)
         return piece
