@@ -42,7 +42,9 @@ def discover(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
     landing = look(settings, known)
     changed = [f for f in landing.files if known.get(f.filename) != f.fingerprint]
     attempts = ledger.attempts(connection, [f.filename for f in changed if f.filename in known])
-    arrivals, touched = find_arrivals(changed, attempts, store=storage.of_landing(settings))
+    hashes = content_hashes([f for f in changed if f.filename in attempts], storage.of_landing(settings))
+    unread = {name: f"cannot be read: {_why(value)}" for name, value in hashes.items() if isinstance(value, OSError)}
+    arrivals, touched = find_arrivals([f for f in changed if f.filename not in unread], attempts, hashes)
     ledger.touch(connection, touched)
     return Plan(
         arrivals=arrivals,
@@ -50,8 +52,12 @@ def discover(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
         pending_batches=len(ledger.pending(connection)),
         unsettled=landing.unsettled,
         ignored=landing.ignored,
-        refused=landing.refused,
+        refused=(*landing.refused, *unread.items()),
     )
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or f"{error}"
 
 
 def _note_missing(connection: duckdb.DuckDBPyConnection, known: Mapping[str, str], landing: Landing) -> tuple[str, ...]:
@@ -129,14 +135,14 @@ def _object_refusal(name: str, stored: StoredObject) -> str | None:
 
 
 def find_arrivals(
-    files: Sequence[LandedFile], attempts: Mapping[str, Sequence[Batch]], *, store: Store | None = None
+    files: Sequence[LandedFile], attempts: Mapping[str, Sequence[Batch]], hashes: Mapping[str, str | OSError]
 ) -> tuple[tuple[Arrival, ...], tuple[tuple[str, str], ...]]:
     """The files to load as new attempts, and (batch id, fingerprint) of those that were touched but not changed.
 
-    `files` are new or touched; `attempts` has the ledger's attempts at each file name, in order.
+    `files` are new or touched; `attempts` has the ledger's attempts at each file name, in order, and `hashes` the
+    content of each file that has some.
     """
     arrivals, touched = [], []
-    hashes = content_hashes([file for file in files if attempts.get(file.filename)], store)
     for file in files:
         past = attempts.get(file.filename, ())
         if past and hashes[file.filename] in _current_hashes(past):
@@ -151,8 +157,12 @@ def arrival(file: LandedFile, past: Sequence[Batch]) -> Arrival:
     return Arrival(file, attempt=past[-1].attempt + 1 if past else 1, mutates=_published(past))
 
 
-def content_hashes(landed: Sequence[LandedFile], store: Store | None) -> dict[str, str]:
-    """SHA-256 of each file's bytes by its name; empty of one that is gone. Raises `LandingError` with a bucket."""
+def content_hashes(landed: Sequence[LandedFile], store: Store | None) -> dict[str, str | OSError]:
+    """SHA-256 of each file's bytes by its name; of a file that is gone it is empty.
+
+    An object that is not given now, perhaps in a moment, has the error instead: it must not be taken for a changed one.
+    Raises `LandingError` where the server gives none.
+    """
     objects = [file.path for file in landed if isinstance(file.path, StoredObject)]
     if store is not None and objects:
         return dict(zip([file.filename for file in landed], store.hashes(objects), strict=True))

@@ -156,7 +156,8 @@ def _landed(settings: Settings, filenames: Sequence[str]) -> dict[str, tuple[str
     objects = {file.filename: file for file in landing.find_objects(store).files}
     wanted = [objects[name] for name in filenames if name in objects]
     hashes = landing.content_hashes(wanted, store)
-    return {file.filename: (hashes[file.filename], file.path) for file in wanted}
+    read = {name: value for name, value in hashes.items() if isinstance(value, str)}
+    return {file.filename: (read.get(file.filename, ""), file.path) for file in wanted}
 
 
 def _hash_of_landed(directory: Path, filename: str) -> str:

@@ -82,8 +82,8 @@ class Store:
         finally:
             ahead.close()
 
-    def hashes(self, objects: Sequence[StoredObject]) -> Iterator[str]:
-        """SHA-256 of the bytes of each, in hexadecimal; empty where it is gone or has changed."""
+    def hashes(self, objects: Sequence[StoredObject]) -> Iterator[str | OSError]:
+        """SHA-256 of the bytes of each, in hexadecimal; or why it cannot be had."""
         with self.reading(objects) as ahead:
             for stored in objects:
                 digest = hashlib.sha256()
@@ -91,8 +91,8 @@ class Store:
                     with ahead.open(stored) as file:
                         while piece := file.read(2**20):
                             digest.update(piece)
-                except OSError:
-                    yield ""
+                except OSError as error:
+                    yield error
                 else:
                     yield digest.hexdigest()
 

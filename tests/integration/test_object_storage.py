@@ -179,6 +179,22 @@ def test_the_history_of_a_bucket(server: Server, settings: Settings, connection:
         landing.landed_again(settings.landing_dir, past, store=storage.of_landing(settings))
 
 
+def test_what_cannot_be_compared_now_is_no_change(server: Server, settings: Settings, connection: Connection) -> None:
+    s3.put({"in/a.json": EVENT, "in/b.json": EVENT})
+    load(settings, connection)
+    publish(connection)
+    s3.store().buckets[BUCKET].keys["in/a.json"]._etag = "abc-2"
+    server.faults["in/a.json"] = s3.always("503 Slow Down")
+    plan, _ = load(settings, connection)
+    assert not plan.has_work
+    assert [name for name, reason in plan.refused if reason.startswith("cannot be read: ")] == ["a.json"]
+    assert plan.missing == ()
+    server.faults.clear()
+    plan, _ = load(settings, connection)
+    assert (plan.arrivals, plan.refused) == ((), ())
+    assert ledger.fingerprints(connection)["a.json"] == f"{len(EVENT)}-abc-2"
+
+
 def test_the_hash_is_that_of_the_bytes_however_they_were_uploaded(settings: Settings, connection: Connection) -> None:
     import boto3
 
