@@ -81,7 +81,8 @@ def reference_sources(settings: Settings) -> dict[str, Path]:
 def _target(settings: Settings, out: Path | None, now: datetime) -> Path:
     """The folder that the backup becomes; it must be free, and nothing may land there."""
     target = (out or backups_dir(settings) / f"{now:%Y-%m-%dT%H-%M-%S}.{now.microsecond // 1000:03}Z").absolute()
-    if target.resolve().is_relative_to(settings.landing_dir.resolve()):
+    landing = settings.landing_dir
+    if isinstance(landing, Path) and target.resolve().is_relative_to(landing.resolve()):
         raise BackupError(f"{target} lies in the landing directory, where the backup would be read as events.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BackupError(f"{target} exists already and is not empty. Name another folder with --out.")
@@ -118,8 +119,10 @@ def _order(settings: Settings, folder: Path, now: datetime) -> Order:
     if settings.published_path.exists():
         sources[PUBLISHED] = settings.published_path
         tables[PUBLISHED] = manifest.count_rows(settings.published_path)
-    for path in files.files_below(settings.quarantine_dir):
-        sources[f"{EVIDENCE}/{path.relative_to(settings.quarantine_dir).as_posix()}"] = path
+    evidence = settings.quarantine_dir
+    if isinstance(evidence, Path):  # what lies in a bucket stays there
+        for path in files.files_below(evidence):
+            sources[f"{EVIDENCE}/{path.relative_to(evidence).as_posix()}"] = path
     return Order(
         folder=str(folder),
         sources={name: str(path) for name, path in sources.items()},

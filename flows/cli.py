@@ -377,7 +377,8 @@ def quarantine_show(batch: str) -> None:
         terminal.show_failing_lines(lines)
     folder = evidence.folder(settings, found.batch_id)
     terminal.console.print()
-    terminal.console.print(terminal.plain(f"Evidence: {folder}" if folder.exists() else "No evidence was kept."))
+    is_kept = evidence.exists(settings, found.batch_id)
+    terminal.console.print(terminal.plain(f"Evidence: {folder}" if is_kept else "No evidence was kept."))
     if found.status == "quarantined":
         _show_choices(found)
 

@@ -145,7 +145,7 @@ def rehearsal(run: Run) -> Iterator[Run]:
     home = tasks.copy_warehouse(run.settings)
     try:
         kept = {"landing": run.settings.landing_dir, "site_url": run.settings.site_link}
-        settings = run.settings.model_copy(update={"home": home, **kept})
+        settings = run.settings.model_copy(update={"home": home, "quarantine": None, **kept})
         yield replace(run, settings=settings, is_rehearsal=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)

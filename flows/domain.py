@@ -82,6 +82,45 @@ def fingerprint(info: os.stat_result) -> str:
 
 
 @dataclass(frozen=True)
+class ObjectFolder:
+    """A bucket, or what lies in it below a prefix; `prefix` is empty or ends in `/`."""
+
+    bucket: str
+    prefix: str = ""
+
+    def __truediv__(self, name: str) -> ObjectFolder:
+        """A folder in this one."""
+        return ObjectFolder(self.bucket, f"{self.prefix}{name}/")
+
+    def contains(self, other: ObjectFolder) -> bool:
+        """Whether the other is this one, or lies in it."""
+        return self.bucket == other.bucket and other.prefix.startswith(self.prefix)
+
+    def __str__(self) -> str:
+        """As a person names it in a setting."""
+        return f"s3://{self.bucket}/{self.prefix}".removesuffix("/")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of a bucket, as a listing gave it."""
+
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the object is written: its size and etag, which is not always a hash of its bytes."""
+        return f"{self.size_bytes}-{self.etag}"
+
+    def __str__(self) -> str:
+        """As a person names it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
 class LandedFile:
     """One settled file of the landing directory.
 
@@ -90,7 +129,7 @@ class LandedFile:
     """
 
     filename: str
-    path: Path
+    path: Path | StoredObject
     size_bytes: int
     fingerprint: str
 

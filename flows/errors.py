@@ -53,6 +53,10 @@ class LandingError(PipelineError):
     """The landing directory cannot be read."""
 
 
+class EvidenceError(PipelineError):
+    """The evidence of what was held back can be neither kept nor read."""
+
+
 class UnreadableFileError(PipelineError):
     """A landed file cannot be read to its end; its batch is held back, the others go on."""
 

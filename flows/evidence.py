@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from flows import storage
+from flows.domain import ObjectFolder
 from flows.masking import FailingLine, open_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     import duckdb
 
@@ -20,9 +26,49 @@ if TYPE_CHECKING:
 FAILING_LINES = "failing_lines.jsonl"
 
 
-def folder(settings: Settings, batch_id: str) -> Path:
+def folder(settings: Settings, batch_id: str) -> Path | ObjectFolder:
     """Where the evidence of a batch is kept."""
     return settings.quarantine_dir / batch_id
+
+
+def kept(settings: Settings) -> list[str]:
+    """The batches that evidence is there of. Raises `EvidenceError`."""
+    place = settings.quarantine_dir
+    if isinstance(place, ObjectFolder):
+        return storage.of_evidence(settings, place).folders()
+    return [path.name for path in place.glob("*") if path.is_dir()]
+
+
+def exists(settings: Settings, batch_id: str) -> bool:
+    """Whether there is evidence of the batch. Raises `EvidenceError`."""
+    place = folder(settings, batch_id)
+    if isinstance(place, ObjectFolder):
+        return any(True for _ in storage.of_evidence(settings, place).objects())
+    return place.exists()
+
+
+@contextmanager
+def replacing(settings: Settings, batch_id: str) -> Iterator[Path]:
+    """An empty folder for the evidence of a batch, instead of what is there. Raises `EvidenceError`."""
+    place = folder(settings, batch_id)
+    if isinstance(place, Path):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        yield place
+        return
+    with TemporaryDirectory(prefix="evidence-", dir=settings.home) as made:
+        yield Path(made)
+        contents = {path.name: path.read_bytes() for path in sorted(Path(made).iterdir())}
+        storage.of_evidence(settings, place).replace(contents)
+
+
+def remove(settings: Settings, batch_id: str) -> None:
+    """Delete the evidence of a batch. Raises `EvidenceError`."""
+    place = folder(settings, batch_id)
+    if isinstance(place, ObjectFolder):
+        storage.of_evidence(settings, place).empty()
+    else:
+        shutil.rmtree(place)
 
 
 @dataclass(frozen=True)
@@ -38,7 +84,7 @@ def failing_lines(
     settings: Settings, connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str], *, limit: int
 ) -> dict[str, FailingLines]:
     """The first failing lines of each batch; none of one without evidence."""
-    read = {batch_id: _read(folder(settings, batch_id) / FAILING_LINES, limit) for batch_id in batch_ids}
+    read = {batch_id: _read(settings, batch_id, limit) for batch_id in batch_ids}
     mask = open_mask(settings)
     known = _known_episodes(connection, [record for records, _ in read.values() for record in records])
     return {
@@ -47,12 +93,36 @@ def failing_lines(
     }
 
 
-def _read(path: Path, limit: int) -> tuple[list[dict[str, Any]], bool]:
+def _read(settings: Settings, batch_id: str, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """The first lines, and whether there are more."""
+    place = folder(settings, batch_id)
+    if isinstance(place, ObjectFolder):
+        return _parsed(_lines_of_object(settings, place), limit)
     try:
-        with path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in itertools.islice(file, limit)], file.readline() != ""
+        with (place / FAILING_LINES).open(encoding="utf-8") as file:
+            return _parsed(file, limit)
     except FileNotFoundError:
         return [], False
+
+
+def _parsed(lines: Iterable[str | bytes], limit: int) -> tuple[list[dict[str, Any]], bool]:
+    rest = iter(lines)
+    return [json.loads(line) for line in itertools.islice(rest, limit)], next(rest, None) is not None
+
+
+def _lines_of_object(settings: Settings, place: ObjectFolder) -> Iterator[bytes]:
+    """The lines of the object with the failing lines, read as far as they are asked for; none where there is none."""
+    store = storage.of_evidence(settings, place)
+    found = next(store.look_up([FAILING_LINES]))
+    if found is None:
+        return
+    with store.reading([found], parts_ahead=1) as ahead, ahead.open(found) as file:
+        rest = b""
+        while piece := file.read(2**20):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines
+        if rest:
+            yield rest
 
 
 def _known_episodes(connection: duckdb.DuckDBPyConnection, records: Sequence[dict[str, Any]]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -48,6 +49,18 @@ def rename(source: Path, target: Path) -> None:
     """Give a file or folder its name, and the name to the disk; a file that has the name is replaced."""
     source.replace(target)
     sync(target.parent)
+
+
+def move(source: Path, target: Path) -> None:
+    """`rename`, of a folder also to another disk, where it is copied first."""
+    try:
+        rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV or not source.is_dir():
+            raise
+        shutil.copytree(source, target)
+        sync_folders(target)
+        shutil.rmtree(source)
 
 
 def remove(path: Path) -> None:

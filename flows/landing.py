@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import ledger
-from flows.domain import Arrival, Batch, BatchStatus, LandedFile, Landing, Plan, fingerprint
+from flows import ledger, storage
+from flows.domain import Arrival, Batch, BatchStatus, LandedFile, Landing, ObjectFolder, Plan, StoredObject, fingerprint
 from flows.errors import LandingError
 from flows.files import sha256
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from flows.settings import Settings
+    from flows.storage import Store
 
 EVENT_SUFFIXES = (".json", ".ndjson", ".jsonl")
 COMPRESSED_SUFFIXES = (".gz", ".zst")
@@ -38,10 +39,12 @@ def discover(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
     Raises `LandingError` where the directory cannot be read.
     """
     known = ledger.fingerprints(connection)
-    landing = find_files(settings.landing_dir, known=known, settle_seconds=settings.settle_seconds)
+    landing = look(settings, known)
     changed = [f for f in landing.files if known.get(f.filename) != f.fingerprint]
     attempts = ledger.attempts(connection, [f.filename for f in changed if f.filename in known])
-    arrivals, touched = find_arrivals(changed, attempts)
+    hashes = content_hashes([f for f in changed if f.filename in attempts], storage.of_landing(settings))
+    unread = {name: f"cannot be read: {_why(value)}" for name, value in hashes.items() if isinstance(value, OSError)}
+    arrivals, touched = find_arrivals([f for f in changed if f.filename not in unread], attempts, hashes)
     ledger.touch(connection, touched)
     return Plan(
         arrivals=arrivals,
@@ -49,8 +52,12 @@ def discover(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
         pending_batches=len(ledger.pending(connection)),
         unsettled=landing.unsettled,
         ignored=landing.ignored,
-        refused=landing.refused,
+        refused=(*landing.refused, *unread.items()),
     )
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or f"{error}"
 
 
 def _note_missing(connection: duckdb.DuckDBPyConnection, known: Mapping[str, str], landing: Landing) -> tuple[str, ...]:
@@ -61,6 +68,14 @@ def _note_missing(connection: duckdb.DuckDBPyConnection, known: Mapping[str, str
     before = ledger.missing(connection)
     ledger.mark_missing(connection, gone - before, before - gone)
     return tuple(sorted(ledger.with_rows(connection, gone - before)))
+
+
+def look(settings: Settings, known: Mapping[str, str]) -> Landing:
+    """What lies in the landing directory, on a disk or in a bucket. Raises `LandingError`."""
+    store = storage.of_landing(settings)
+    if store is not None:
+        return find_objects(store)
+    return find_files(Path(str(settings.landing_dir)), known=known, settle_seconds=settings.settle_seconds)
 
 
 def find_files(directory: Path, *, known: Mapping[str, str], settle_seconds: float) -> Landing:
@@ -84,17 +99,53 @@ def find_files(directory: Path, *, known: Mapping[str, str], settle_seconds: flo
     )
 
 
+def find_objects(store: Store) -> Landing:
+    """Look at every object of the landing folder; objects appear whole, so that none has to settle.
+
+    Raises `LandingError` where they cannot be listed.
+    """
+    found = _Findings()
+    for stored in store.objects():
+        name = stored.key.removeprefix(store.folder.prefix)
+        if (not name or name.endswith("/")) and not stored.size_bytes:
+            continue  # stands for a folder, as some programs put it
+        if not is_event_file(name):
+            found.ignored.append(name)
+        elif reason := _object_refusal(name, stored):
+            found.refused.append((name, reason))
+        else:
+            found.files.append(landed_object(name, stored))
+    return Landing(
+        files=tuple(sorted(found.files, key=lambda f: f.filename)),
+        ignored=tuple(sorted(found.ignored)),
+        refused=tuple(sorted(found.refused)),
+    )
+
+
+def landed_object(filename: str, stored: StoredObject) -> LandedFile:
+    """An object as a file of the landing directory."""
+    return LandedFile(filename, stored, stored.size_bytes, stored.fingerprint)
+
+
+def _object_refusal(name: str, stored: StoredObject) -> str | None:
+    """Why an object is not even looked into: its name must be one that a file could have, and no other's."""
+    if not {"", ".", ".."}.isdisjoint(name.split("/")) or "\0" in name:
+        return "has a name that is no path: an empty part, . or .. between its slashes; rename it"
+    return None if stored.etag else "has no etag, by which a change of it would be seen"
+
+
 def find_arrivals(
-    files: Sequence[LandedFile], attempts: Mapping[str, Sequence[Batch]]
+    files: Sequence[LandedFile], attempts: Mapping[str, Sequence[Batch]], hashes: Mapping[str, str | OSError]
 ) -> tuple[tuple[Arrival, ...], tuple[tuple[str, str], ...]]:
     """The files to load as new attempts, and (batch id, fingerprint) of those that were touched but not changed.
 
-    `files` are new or touched; `attempts` has the ledger's attempts at each file name, in order.
+    `files` are new or touched; `attempts` has the ledger's attempts at each file name, in order, and `hashes` the
+    content of each file that has some.
     """
     arrivals, touched = [], []
     for file in files:
         past = attempts.get(file.filename, ())
-        if past and content_hash(file.path) in _current_hashes(past):
+        if past and hashes[file.filename] in _current_hashes(past):
             touched.append((past[-1].batch_id, file.fingerprint))
         else:
             arrivals.append(arrival(file, past))
@@ -106,6 +157,18 @@ def arrival(file: LandedFile, past: Sequence[Batch]) -> Arrival:
     return Arrival(file, attempt=past[-1].attempt + 1 if past else 1, mutates=_published(past))
 
 
+def content_hashes(landed: Sequence[LandedFile], store: Store | None) -> dict[str, str | OSError]:
+    """SHA-256 of each file's bytes by its name; of a file that is gone it is empty.
+
+    An object that is not given now, perhaps in a moment, has the error instead: it must not be taken for a changed one.
+    Raises `LandingError` where the server gives none.
+    """
+    objects = [file.path for file in landed if isinstance(file.path, StoredObject)]
+    if store is not None and objects:
+        return dict(zip([file.filename for file in landed], store.hashes(objects), strict=True))
+    return {file.filename: content_hash(file.path) for file in landed if isinstance(file.path, Path)}
+
+
 def content_hash(path: Path) -> str:
     """SHA-256 of the file's bytes as they lie there, compressed or not, in hexadecimal; empty if it is gone."""
     try:
@@ -114,29 +177,45 @@ def content_hash(path: Path) -> str:
         return ""
 
 
-def landed_again(directory: Path, attempts: Sequence[Sequence[Batch]]) -> tuple[Arrival, ...]:
+def landed_again(
+    place: Path | ObjectFolder, attempts: Sequence[Sequence[Batch]], *, store: Store | None = None
+) -> tuple[Arrival, ...]:
     """The next attempt at each file that the ledger knows, read as it lies there now.
 
     A person asked for it: a changed file is taken as the correction that it is. Raises `LandingError` naming
     all files that are gone.
     """
     arrivals, gone = [], []
-    for past in attempts:
-        filename = past[-1].filename
+    filenames = [past[-1].filename for past in attempts]
+    found = _in_bucket(store, filenames) if store else _in_directory(Path(str(place)), filenames)
+    for past, file in zip(attempts, found, strict=True):
+        if isinstance(file, LandedFile):
+            arrivals.append(replace(arrival(file, past), mutates=None))
+        else:
+            gone.append(f"{past[-1].filename}: {file}")
+    if gone:
+        raise LandingError(
+            f"Files that cannot be read again in {place}; land them again, or choose without them.\n" + "\n".join(gone)
+        )
+    return tuple(arrivals)
+
+
+def _in_directory(directory: Path, filenames: Sequence[str]) -> Iterator[LandedFile | str | None]:
+    """Each file, or why it cannot be had."""
+    for filename in filenames:
         path = directory / filename
         try:
             info = path.stat()
         except OSError as error:
-            gone.append(f"{filename}: {error.strerror}")
-            continue
-        file = LandedFile(filename, path, info.st_size, fingerprint(info))
-        arrivals.append(replace(arrival(file, past), mutates=None))
-    if gone:
-        raise LandingError(
-            f"Files that cannot be read again in {directory}; land them again, or choose without them.\n"
-            + "\n".join(gone)
-        )
-    return tuple(arrivals)
+            yield error.strerror
+        else:
+            yield LandedFile(filename, path, info.st_size, fingerprint(info))
+
+
+def _in_bucket(store: Store, filenames: Sequence[str]) -> Iterator[LandedFile | str | None]:
+    """Each file, or why it cannot be had."""
+    for filename, stored in zip(filenames, store.look_up(filenames), strict=True):
+        yield landed_object(filename, stored) if stored else "No such object"
 
 
 def _current_hashes(past: Sequence[Batch]) -> set[str]:
@@ -226,7 +305,7 @@ def _look_again(found: _Findings, settle_seconds: float) -> list[str]:
     unsettled = []
     for file in found.young:
         try:
-            is_settled = fingerprint(file.path.stat()) == file.fingerprint
+            is_settled = fingerprint(Path(str(file.path)).stat()) == file.fingerprint
         except OSError:
             is_settled = False
         if is_settled:

@@ -6,6 +6,7 @@ Python hands blocks of bytes cut at line ends to the engine, which splits, decod
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zlib
 from collections import deque
@@ -13,15 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from flows import faults, ledger
-from flows.domain import Arrival, Batch, BatchStatus, Loaded, fingerprint
+from flows import faults, ledger, storage
+from flows.domain import Arrival, Batch, BatchStatus, Loaded, StoredObject, fingerprint
 from flows.errors import UnreadableFileError
 from flows.warehouse import transaction, utc_now
 
 if TYPE_CHECKING:
     import duckdb
+
+    from flows.read_ahead import Readable
+    from flows.storage import Opener, Store
 
 BLOCK_BYTES = 4 * 2**20
 """A block is cut at the first line end after this many bytes."""
@@ -71,22 +75,29 @@ def load_files(
     *,
     run_id: str,
     limits: Limits | None = None,
+    store: Store | None = None,
     progress: Callable[[Loaded], None] = lambda _: None,
 ) -> Loaded:
     """Load new attempts in order of file name, many files in one transaction.
 
     A file that is gone or may not be read is left out and named; one whose compression is broken, or that
-    passes a limit, becomes a quarantined batch without rows.
+    passes a limit, becomes a quarantined batch without rows. `store` is the bucket that the files lie in, if
+    they lie in one. Raises `LandingError` when that is out of reach.
     """
     total = Loaded()
-    writer = _Writer(connection, limits or Limits())
+    writer = _Writer(connection, limits or Limits(), store)
     for group in _groups(_not_recorded(connection, arrivals)):
         total = _sum([total, _load_within_memory(writer, group, run_id)])
         progress(total)
     return total
 
 
-def load_known(connection: duckdb.DuckDBPyConnection, known: Sequence[tuple[Batch, Path]]) -> dict[str, int]:
+def load_known(
+    connection: duckdb.DuckDBPyConnection,
+    known: Sequence[tuple[Batch, Path | StoredObject]],
+    *,
+    store: Store | None = None,
+) -> dict[str, int]:
     """Load the lines of attempts under the ids and times that a ledger gives them; the rows of each, by batch id.
 
     Enters nothing in the ledger. Raises `UnreadableFileError` when a file no longer has the content of its
@@ -94,19 +105,21 @@ def load_known(connection: duckdb.DuckDBPyConnection, known: Sequence[tuple[Batc
     """
     no_limits = Limits(line=2**62, unpacked=2**62)  # the files were within those of their time
     writer = _Writer(connection, no_limits)
-    for batch, path in known:
-        with path.open("rb") as file:
-            source = _HashedFile(file)
-            chunks = _decompressed(batch.filename, source, max_bytes=no_limits.unpacked)
-            for first_line, content in read_blocks(chunks, max_line_bytes=no_limits.line):
-                writer.add(Block(batch.batch_id, batch.filename, batch.load_at, first_line, content))
-        if source.digest.hexdigest() != batch.content_hash:
-            raise UnreadableFileError(
-                f"{path} changed while it was read. Put the former content back, and start again."
-            )
+    with storage.opening((path for _, path in known), store) as open_file:
+        for batch, path in known:
+            with open_file(path) as file:
+                _load_again(batch, _HashedFile(file), writer, path)
     writer.flush()
     rows = connection.execute("select batch_id, count(*) from bronze.raw_events group by batch_id").fetchall()
     return dict(rows)
+
+
+def _load_again(batch: Batch, source: _HashedFile, writer: _Writer, path: Path | StoredObject) -> None:
+    chunks = _decompressed(batch.filename, source, max_bytes=writer.limits.unpacked)
+    for first_line, content in read_blocks(chunks, max_line_bytes=writer.limits.line):
+        writer.add(Block(batch.batch_id, batch.filename, batch.load_at, first_line, content))
+    if source.digest.hexdigest() != batch.content_hash:
+        raise UnreadableFileError(f"{path} changed while it was read. Put the former content back, and start again.")
 
 
 def _sum(parts: Sequence[Loaded]) -> Loaded:
@@ -146,6 +159,7 @@ class _Writer:
 
     connection: duckdb.DuckDBPyConnection
     limits: Limits
+    store: Store | None = None
     blocks: list[Block] = field(default_factory=list)
     size: int = 0
     latest: datetime = datetime.min  # noqa: DTZ901 - UTC without a zone, as everywhere
@@ -211,12 +225,13 @@ _TOO_MUCH = (
 def _load_group(writer: _Writer, group: list[Arrival], run_id: str, *, refusal: str | None = None) -> Loaded:
     batches: list[Batch] = []
     left_out: list[tuple[str, str]] = []
-    for arrival in group:
-        try:
-            batches.append(_load_file(arrival, writer, run_id, refusal))
-        except OSError as error:
-            writer.take_back(batch_id(arrival.file.filename, arrival.attempt))
-            left_out.append((arrival.file.filename, f"cannot be read: {error.strerror or error}"))
+    with storage.opening((arrival.file.path for arrival in group), writer.store) as open_file:
+        for arrival in group:
+            try:
+                batches.append(_load_file(arrival, writer, run_id, refusal, open_file))
+            except OSError as error:
+                writer.take_back(batch_id(arrival.file.filename, arrival.attempt))
+                left_out.append((arrival.file.filename, f"cannot be read: {error.strerror or error}"))
     writer.flush()
     finished = _with_counts(writer.connection, batches)
     ledger.record(writer.connection, finished)
@@ -233,15 +248,16 @@ def batch_id(filename: str, attempt: int) -> str:
     return hashlib.sha256(f"{attempt}\0{filename}".encode()).hexdigest()[:16]
 
 
-def _load_file(arrival: Arrival, writer: _Writer, run_id: str, refusal: str | None) -> Batch:
+def _load_file(arrival: Arrival, writer: _Writer, run_id: str, refusal: str | None, open_file: Opener) -> Batch:
     """Read one file to its end, handing its blocks to the writer, if none refuses it before. Raises `OSError`."""
     identifier, load_at = batch_id(arrival.file.filename, arrival.attempt), writer.now()
-    with arrival.file.path.open("rb") as file:
+    with open_file(arrival.file.path) as file:
         source = _HashedFile(file)
         refusal = refusal or _hand_over(arrival.file.filename, source, writer, identifier, load_at)
         source.read_to_end()
-        if fingerprint(os.fstat(file.fileno())) != arrival.file.fingerprint:
-            raise OSError(None, "it changed while it was read; it is left for the next run")
+        # Of an object, no part is given that is not of the content that was listed.
+        if isinstance(file, io.BufferedReader) and fingerprint(os.fstat(file.fileno())) != arrival.file.fingerprint:
+            raise OSError(None, storage.CHANGED)
     return _new_batch(arrival, identifier, source, load_at=load_at, run_id=run_id, detail=refusal)
 
 
@@ -326,7 +342,7 @@ def _counted(batch: Batch, lines: int, malformed: int) -> Batch:
 class _HashedFile:
     """A file whose bytes are hashed as they are read, before any decompression."""
 
-    file: BinaryIO
+    file: Readable
     digest: Any = field(default_factory=hashlib.sha256)
     size: int = 0
 

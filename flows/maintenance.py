@@ -12,7 +12,7 @@ from pydantic import Field
 
 from flows import backup, progress, quarantine, rebuild, retention
 from flows.artifacts import end_flow
-from flows.domain import Plan, RunSummary
+from flows.domain import ObjectFolder, Plan, RunSummary
 from flows.pipeline import logged_run, open_run, process
 from flows.settings import Settings, load_settings
 from flows.tasks import IDEMPOTENT, ONCE
@@ -86,6 +86,8 @@ def make_backup(settings: Settings, out: Path | None) -> str:
     """Copy and check."""
     made = backup.back_up(settings, out=out)
     progress.report("backup", f"{made.path}, {made.manifest.size_bytes:,} bytes, {made.manifest.rows:,} rows checked")
+    if isinstance(settings.quarantine_dir, ObjectFolder):
+        progress.report("backup", f"the evidence stays in {settings.quarantine_dir}, and is not part of the backup")
     return str(made.path)
 
 

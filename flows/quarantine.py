@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from flows import evidence, ledger, reports
@@ -54,17 +53,15 @@ def write_evidence(
     reasons: tuple[str, ...],
 ) -> None:
     """`report.md`, `report.json` and `failing_lines.jsonl` in a folder named by the batch; an old one is replaced."""
-    folder = evidence.folder(settings, batch.batch_id)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "report.md").write_text(reports.evidence_markdown(batch, gate=gate, reasons=reasons), "utf-8")
-    (folder / "report.json").write_text(json.dumps(_report(batch, gate, reasons), indent=2) + "\n", "utf-8")
-    if batch.row_count:
-        target = str(folder / evidence.FAILING_LINES).replace("'", "''")
-        connection.execute(
-            f"copy ({FAILING_LINES}) to '{target}' (format json)",
-            {"batch_id": batch.batch_id, "load_at": batch.load_at},
-        )
+    with evidence.replacing(settings, batch.batch_id) as folder:
+        (folder / "report.md").write_text(reports.evidence_markdown(batch, gate=gate, reasons=reasons), "utf-8")
+        (folder / "report.json").write_text(json.dumps(_report(batch, gate, reasons), indent=2) + "\n", "utf-8")
+        if batch.row_count:
+            target = str(folder / evidence.FAILING_LINES).replace("'", "''")
+            connection.execute(
+                f"copy ({FAILING_LINES}) to '{target}' (format json)",
+                {"batch_id": batch.batch_id, "load_at": batch.load_at},
+            )
 
 
 def write_evidence_of_unreadable(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
@@ -77,8 +74,9 @@ def write_evidence_of_unreadable(settings: Settings, connection: duckdb.DuckDBPy
 
 def write_missing_evidence(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
     """The evidence of batches that are held back and have none; the ledger has what was found as one text."""
+    kept = set(evidence.kept(settings))
     for batch in ledger.by_status(connection, BatchStatus.QUARANTINED):
-        if not evidence.folder(settings, batch.batch_id).exists():
+        if batch.batch_id not in kept:
             reasons = (str(batch.reason), batch.detail) if batch.detail else (str(batch.reason),)
             write_evidence(settings, connection, batch, gate=str(batch.gate), reasons=reasons)
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import files, ledger, loading, transitions
+from flows import files, landing, ledger, loading, storage, transitions
 from flows.backup import HISTORY, TIME_FORMAT
-from flows.domain import Batch, BatchStatus, fingerprint
+from flows.domain import Batch, BatchStatus, ObjectFolder, StoredObject, fingerprint
 from flows.errors import RebuildError, UnreadableFileError
 from flows.warehouse import open_database, refuse_half_restored, utc_now, writer_lock
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Matched:
     """The attempts of a ledger: those whose content was found, without lines, over and gone, needed and gone."""
 
-    found: list[tuple[Batch, Path]] = field(default_factory=list)
+    found: list[tuple[Batch, Path | StoredObject]] = field(default_factory=list)
     without_lines: list[Batch] = field(default_factory=list)
     gone: list[Batch] = field(default_factory=list)
     needed: list[tuple[Batch, str]] = field(default_factory=list)
@@ -58,7 +58,9 @@ def rebuild(settings: Settings, ledger_file: Path, *, originals: Path | None = N
                 f"There is a warehouse already: {settings.warehouse_path}. Nothing was changed. If it is of a rebuild "
                 "that ended early, finish that with: podcast run. Otherwise move it away first."
             )
-        matched = _match(read_ledger(ledger_file), settings.landing_dir, _by_hash(originals))
+        batches = read_ledger(ledger_file)
+        names = {batch.filename: None for batch in batches if batch.row_count}
+        matched = _match(batches, _landed(settings, list(names)), _by_hash(originals))
         if matched.needed and not partial:
             raise _content_missing(settings, matched)
         lines = _build(settings, matched, ledger_file.parent)
@@ -124,32 +126,45 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of the column's type
 # The files
 
 
-def _match(batches: Sequence[Batch], landing: Path, originals: dict[str, Path]) -> Matched:
+def _match(
+    batches: Sequence[Batch], landed: dict[str, tuple[str, Path | StoredObject]], originals: dict[str, Path]
+) -> Matched:
     """Find for each attempt with lines a file that has its content."""
     matched = Matched()
-    hashes: dict[str, str] = {}
     for batch in batches:
         if batch.row_count == 0:
             matched.without_lines.append(batch)
             continue
-        if batch.filename not in hashes:
-            hashes[batch.filename] = _hash_of_landed(landing, batch.filename)
-        if hashes[batch.filename] == batch.content_hash:
-            matched.found.append((batch, landing / batch.filename))
+        content_hash, place = landed.get(batch.filename, ("", None))
+        if place is not None and content_hash == batch.content_hash:
+            matched.found.append((batch, place))
         elif batch.content_hash in originals:
             matched.found.append((batch, originals[batch.content_hash]))
         elif batch.status in ledger.IN_FORCE:
-            matched.needed.append((batch, "has other content" if hashes[batch.filename] else "is not there"))
+            matched.needed.append((batch, "has other content" if content_hash else "is not there"))
         else:
             matched.gone.append(batch)
     return matched
 
 
-def _hash_of_landed(landing: Path, filename: str) -> str:
+def _landed(settings: Settings, filenames: Sequence[str]) -> dict[str, tuple[str, Path | StoredObject]]:
+    """Hash and place of those of the files that are in the landing directory. Raises `LandingError` of a bucket."""
+    store = storage.of_landing(settings)
+    if store is None:
+        directory = Path(str(settings.landing_dir))
+        return {name: (_hash_of_landed(directory, name), directory / name) for name in filenames}
+    objects = {file.filename: file for file in landing.find_objects(store).files}
+    wanted = [objects[name] for name in filenames if name in objects]
+    hashes = landing.content_hashes(wanted, store)
+    read = {name: value for name, value in hashes.items() if isinstance(value, str)}
+    return {file.filename: (read.get(file.filename, ""), file.path) for file in wanted}
+
+
+def _hash_of_landed(directory: Path, filename: str) -> str:
     """The hash of a file below the landing directory, empty where there is none."""
-    path = landing / filename
+    path = directory / filename
     try:
-        return files.sha256(path) if path.resolve().is_relative_to(landing.resolve()) else ""
+        return files.sha256(path) if path.resolve().is_relative_to(directory.resolve()) else ""
     except (OSError, ValueError):
         return ""
 
@@ -199,7 +214,7 @@ def _build(settings: Settings, matched: Matched, folder: Path) -> int:
     for left in (beside, beside.with_name(f"{beside.name}.wal")):
         left.unlink(missing_ok=True)
     with open_database(settings, beside) as connection:
-        lines = _load(connection, matched)
+        lines = _load(connection, matched, storage.of_landing(settings))
         ledger.enter(connection, [*_entries(matched, settings.landing_dir)])
         transitions.record_known(connection)
         for table in HISTORY:
@@ -210,10 +225,10 @@ def _build(settings: Settings, matched: Matched, folder: Path) -> int:
     return lines
 
 
-def _load(connection: duckdb.DuckDBPyConnection, matched: Matched) -> int:
+def _load(connection: duckdb.DuckDBPyConnection, matched: Matched, store: storage.Store | None) -> int:
     """The lines of all attempts that were found; each must have as many as the ledger says."""
     try:
-        counts = loading.load_known(connection, matched.found)
+        counts = loading.load_known(connection, matched.found, store=store)
     except (OSError, UnreadableFileError) as error:
         raise RebuildError(f"A landing file could not be read again: {error}. Nothing was changed.") from None
     wrong = [
@@ -229,11 +244,14 @@ def _load(connection: duckdb.DuckDBPyConnection, matched: Matched) -> int:
     return sum(counts.values())
 
 
-def _entries(matched: Matched, landing: Path) -> Iterator[Batch]:
+def _entries(matched: Matched, landing_dir: Path | ObjectFolder) -> Iterator[Batch]:
     """The ledger's rows as exported; those with something to compute or to show are pending."""
-    for batch, path in matched.found:
-        is_landed = path.is_relative_to(landing)
-        mark = fingerprint(path.stat()) if is_landed else batch.fingerprint
+    for batch, place in matched.found:
+        mark = batch.fingerprint
+        if isinstance(place, StoredObject):
+            mark = place.fingerprint
+        elif isinstance(landing_dir, Path) and place.is_relative_to(landing_dir):
+            mark = fingerprint(place.stat())
         yield _changed(batch, pending=True, fingerprint=mark, raw_pruned_at=None)
     for batch in matched.without_lines:
         yield _changed(batch, pending=batch.status is not BatchStatus.EMPTY)

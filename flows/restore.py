@@ -59,17 +59,24 @@ def _refuse_to_overwrite(settings: Settings, *, force: bool) -> None:
 def _present(settings: Settings) -> list[Path]:
     """What would be replaced."""
     paths = [settings.warehouse_path.with_name(name) for name in IN_WAREHOUSE]
-    return [path for path in (*paths, settings.quarantine_dir) if path.exists()]
+    evidence = settings.quarantine_dir
+    return [path for path in (*paths, evidence) if isinstance(path, Path) and path.exists()]
 
 
 def _copy(settings: Settings, backup: Path, taken: Manifest) -> Path:
-    """Copies of the databases and the evidence beside their place, checked like the backup."""
+    """Copies of the databases and the evidence beside their place, checked like the backup.
+
+    Evidence that is kept in a bucket is left as it is there.
+    """
     staged = settings.home / ".restore-partial"
     shutil.rmtree(staged, ignore_errors=True)
-    wanted = {name: e for name, e in taken.files.items() if name in DATABASES or name.startswith(f"{EVIDENCE}/")}
+    on_disk = isinstance(settings.quarantine_dir, Path)
+    prefixes = (f"{EVIDENCE}/",) if on_disk else ()
+    wanted = {name: e for name, e in taken.files.items() if name in DATABASES or name.startswith(prefixes)}
     for name in wanted:
         files.copy(backup / name, staged / name)
-    (staged / EVIDENCE).mkdir(exist_ok=True)
+    if on_disk:
+        (staged / EVIDENCE).mkdir(exist_ok=True)
     files.sync_folders(staged)
     manifest.check(staged, Manifest(taken.created_at, taken.versions, taken.newest_load_at, taken.tables, wanted))
     return staged
@@ -87,9 +94,12 @@ def _exchange(settings: Settings, backup: Path, staged: Path) -> Path | None:
     for path in _present(settings):
         # What has a namesake aside was put here by the restore that ended in its middle.
         _move(path, (fresh if (aside / path.name).exists() else aside) / path.name)
-    for name in (EVIDENCE, PUBLISHED, DATABASE):
+    if isinstance(settings.quarantine_dir, Path):
+        settings.quarantine_dir.parent.mkdir(parents=True, exist_ok=True)
+        files.move(staged / EVIDENCE, settings.quarantine_dir)
+    for name in (PUBLISHED, DATABASE):
         if (staged / name).exists():
-            files.rename(staged / name, _place(settings, name))
+            files.rename(staged / name, settings.warehouse_path.with_name(name))
     files.remove(mark)
     shutil.rmtree(staged)
     return aside if aside.exists() else None
@@ -98,12 +108,8 @@ def _exchange(settings: Settings, backup: Path, staged: Path) -> Path | None:
 def _move(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     files.sync(target.parent.parent)
-    files.rename(path, target)
+    files.move(path, target)
     files.sync(path.parent)
-
-
-def _place(settings: Settings, name: str) -> Path:
-    return settings.quarantine_dir if name == EVIDENCE else settings.warehouse_path.with_name(name)
 
 
 def _other_reference(settings: Settings, taken: Manifest) -> tuple[str, ...]:

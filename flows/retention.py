@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from flows import ledger
+from flows import evidence, ledger
 from flows.warehouse import transaction, utc_now
 
 if TYPE_CHECKING:
@@ -70,15 +69,15 @@ def prune(settings: Settings, connection: duckdb.DuckDBPyConnection, *, dry_run:
     """
     now = utc_now()
     raw = _raw(connection, _before(now, settings.keep_raw_days))
-    evidence = _evidence(settings, connection, _before(now, settings.keep_evidence_days))
+    closed = _evidence(settings, connection, _before(now, settings.keep_evidence_days))
     oldest_result = _before(now, settings.keep_results_days)
-    pruned = Pruned(len(raw), sum(b.row_count for b in raw), len(evidence), _results(connection, oldest_result))
+    pruned = Pruned(len(raw), sum(b.row_count for b in raw), len(closed), _results(connection, oldest_result))
     if not dry_run:
         with transaction(connection):
             _delete_raw(connection, raw, now)
             _delete_results(connection, oldest_result)
-        for batch in evidence:
-            shutil.rmtree(settings.quarantine_dir / batch.batch_id)
+        for batch in closed:
+            evidence.remove(settings, batch.batch_id)
     return pruned
 
 
@@ -93,9 +92,10 @@ def _raw(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]
 
 def _evidence(settings: Settings, connection: duckdb.DuckDBPyConnection, before: datetime) -> list[Batch]:
     """The batches that are no longer in quarantine, and whose evidence is there."""
-    there = [path.name for path in settings.quarantine_dir.glob("*") if path.is_dir()]
+    if settings.keep_evidence_days is None:
+        return []
     closed = {*ledger.OUT_OF_FORCE, *ledger.CURRENT}
-    batches = ledger.by_ids(connection, there)
+    batches = ledger.by_ids(connection, evidence.kept(settings))
     return [b for b in batches if b.status in closed and not b.pending and b.updated_at < before]
 
 

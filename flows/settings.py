@@ -14,11 +14,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableValueError
 
 from flows import files, reference_files, setting_sources
+from flows.domain import ObjectFolder
 from flows.errors import SettingsError
 from flows.setting_sources import PREFIX, Sources
 
@@ -31,7 +32,55 @@ Score = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _absolute(path: Path) -> Path:
+    if _SCHEME.match(str(path)):
+        raise ValueError("takes a folder on a disk of this machine")
     return path.expanduser().absolute()
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+_BUCKET = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{2,254})(/(?P<prefix>.*))?", re.DOTALL)
+
+
+def _place(value: object) -> object:
+    """A folder on a disk, or an address `s3://bucket/prefix`."""
+    if value is None or isinstance(value, ObjectFolder):
+        return value
+    if not _SCHEME.match(str(value)):
+        return _absolute(Path(str(value)))
+    address = _BUCKET.fullmatch(str(value))
+    if address is None:
+        raise ValueError("takes a path or s3://bucket/prefix")
+    prefix = (address["prefix"] or "").removesuffix("/")
+    if prefix and not {"", ".", ".."}.isdisjoint(prefix.split("/")):
+        raise ValueError("takes a prefix of names between single slashes, none of them . or ..")
+    return ObjectFolder(address["bucket"], f"{prefix}/" if prefix else "")
+
+
+def _outside_of_landing(value: Path | ObjectFolder | None, info: ValidationInfo) -> Path | ObjectFolder | None:
+    """Evidence in the landing directory would be read as events."""
+    landing = info.data.get("landing") or info.data.get("home", PROJECT_ROOT) / "landing"
+    if isinstance(value, ObjectFolder):
+        is_within = isinstance(landing, ObjectFolder) and landing.contains(value)
+    else:
+        is_within = (
+            value is not None and isinstance(landing, Path) and value.resolve().is_relative_to(landing.resolve())
+        )
+    if is_within:
+        raise ValueError(f"lies in the landing directory {landing}, where the evidence would be read as events")
+    return value
+
+
+def _endpoint(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
+        raise ValueError("takes http:// or https:// with a host, and no user, password, path or query")
+    return value.rstrip("/")
+
+
+def _with_its_id(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    """The two halves of the credentials are given together."""
+    if (value is None) != (info.data.get("s3_access_key_id") is None):
+        raise ValueError("PODCAST_S3_ACCESS_KEY_ID and PODCAST_S3_SECRET_ACCESS_KEY go together")
+    return value
 
 
 def _with_reference_data(folder: Path) -> Path:
@@ -44,6 +93,7 @@ def _with_reference_data(folder: Path) -> Path:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Place = Annotated[Path | ObjectFolder | None, NoDecode, BeforeValidator(_place)]
 
 
 def _utc(value: datetime) -> datetime:
@@ -64,7 +114,28 @@ class Settings(BaseSettings):
     home: AbsolutePath = Field(
         PROJECT_ROOT / "data", description="folder that holds `warehouse/`, `quarantine/`, `site/`"
     )
-    landing: AbsolutePath | None = Field(None, description="landing directory; unset: `<home>/landing`")
+    landing: Place = Field(
+        None, description="landing directory: a path, or `s3://bucket/prefix`; unset: `<home>/landing`"
+    )
+    quarantine: Annotated[Place, AfterValidator(_outside_of_landing)] = Field(
+        None,
+        description="where the evidence of batches in quarantine is kept: a path, or `s3://bucket/prefix`; unset: "
+        "`<home>/quarantine`",
+    )
+    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        None, description="address of the S3 server, as in `https://storage.example:9000`; unset: that of AWS"
+    )
+    s3_region: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9-]{1,64}$", description="region of the buckets; unset: what botocore finds"
+    )
+    s3_access_key_id: str | None = Field(
+        None,
+        pattern=r"^\S+$",
+        description="id of the key for the buckets; unset: botocore's own chain (its variables, files, roles)",
+    )
+    s3_secret_access_key: Annotated[SecretStr | None, AfterValidator(_with_its_id)] = Field(
+        None, validate_default=True, description="the secret of that key; set both or none"
+    )
     seeds: Annotated[AbsolutePath, AfterValidator(_with_reference_data)] = Field(
         DBT_PROJECT / "seeds",
         description="folder with `users.csv` and `episodes.csv`, the reference data; instead of each may stand "
@@ -267,7 +338,7 @@ class Settings(BaseSettings):
     )
 
     @property
-    def landing_dir(self) -> Path:
+    def landing_dir(self) -> Path | ObjectFolder:
         """Where files land."""
         return self.landing or self.home / "landing"
 
@@ -282,9 +353,9 @@ class Settings(BaseSettings):
         return self.home / "warehouse" / "published.duckdb"
 
     @property
-    def quarantine_dir(self) -> Path:
+    def quarantine_dir(self) -> Path | ObjectFolder:
         """Where evidence is kept."""
-        return self.home / "quarantine"
+        return self.quarantine or self.home / "quarantine"
 
     @property
     def site_dir(self) -> Path:

@@ -34,6 +34,7 @@ from flows import (
     progress,
     quarantine,
     reports,
+    storage,
     transform,
     transitions,
     versions,
@@ -120,7 +121,8 @@ def plan_reprocessing(settings: Settings, batches: list[Batch]) -> Plan:
     """Further attempts at the files of the batches."""
     with connect(settings) as connection:
         attempts = ledger.attempts(connection, [batch.filename for batch in batches])
-    return Plan(arrivals=landing.landed_again(settings.landing_dir, list(attempts.values())))
+    store = storage.of_landing(settings)
+    return Plan(arrivals=landing.landed_again(settings.landing_dir, list(attempts.values()), store=store))
 
 
 @task(name="mark all batches", **IDEMPOTENT)
@@ -163,7 +165,10 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
 
     limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
-        load = partial(loading.load_files, connection, plan.arrivals, run_id=run_id, limits=limits, progress=tell)
+        load = partial(
+            loading.load_files, connection, plan.arrivals, run_id=run_id, limits=limits,
+            store=storage.of_landing(settings), progress=tell,
+        )  # fmt: skip
         loaded = lineage.of_load(settings, plan, load)
         quarantine.write_evidence_of_unreadable(settings, connection)
         if settings.log_file or settings.log_format == "json":

@@ -100,6 +100,7 @@ def _environment(settings: Settings, port: int, site_port: int) -> dict[str, str
         **{f"PODCAST_{name}": str(path) for name, path in paths.items() if path},
         "PODCAST_HOME": str(settings.home),
         "PODCAST_LANDING": str(settings.landing_dir),
+        "PODCAST_QUARANTINE": str(settings.quarantine_dir),
         "PODCAST_SEEDS": str(settings.seeds),
         "PODCAST_SITE_URL": settings.site_url or f"http://{HOST}:{site_port}",
         "PREFECT_HOME": str(settings.home / "prefect"),

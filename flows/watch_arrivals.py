@@ -22,8 +22,8 @@ GROUP_MILLISECONDS = 200
 
 
 def landed(settings: Settings) -> dict[str, str]:
-    """The fingerprint of each event file in the landing directory, by name. Raises `LandingError`."""
-    found = landing.find_files(settings.landing_dir, known={}, settle_seconds=0)
+    """The fingerprint of each event file in the landing directory, by name, settled or not. Raises `LandingError`."""
+    found = landing.look(settings.model_copy(update={"settle_seconds": 0}), {})
     return {file.filename: file.fingerprint for file in found.files}
 
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import cli
+from flows.domain import ObjectFolder
 from flows.errors import SettingsError
 from flows.settings import DBT_PROJECT, PROJECT_ROOT, Settings, load_settings, show_settings
 
@@ -73,6 +74,12 @@ WRONG = [
     ("memory_limit", "2GB'; drop table x; --"),
     ("memory_limit", "2GB\n"),
     ("memory_limit", "lots"),
+    ("home", "s3://bucket/home"),
+    *(("landing", value) for value in ("gs://bucket/in", "http://host/in", "s3:/bucket", "s3://", "s3://a_b?/in")),
+    *(("landing", value) for value in ("s3://bucket/a//b", "s3://bucket//a", "s3://bucket/../a", "s3://bucket/a/.")),
+    ("quarantine", "ftp://host/evidence"),
+    *(("s3_endpoint_url", value) for value in ("storage:9000", "ftp://storage", "https://host/path", "https://h?x=1")),
+    ("s3_region", "over there"),
     ("docs_kept", "0"),
     ("docs_kept", "all"),
     ("lineage", "maybe"),
@@ -221,6 +228,50 @@ def test_neither_a_secret_nor_a_password_is_repeated(monkeypatch: pytest.MonkeyP
     assert len(message.splitlines()) == 3
     assert "ftp://***@host" in message
     assert "zekret" not in message
+
+
+@pytest.mark.parametrize(
+    ("landing", "quarantine"),
+    [
+        ("s3://bucket/in", "s3://bucket/in"),
+        ("s3://bucket/in", "s3://bucket/in/evidence"),
+        ("s3://bucket", "s3://bucket/evidence"),
+        ("{tmp}/in", "{tmp}/in/evidence"),
+        ("{tmp}/in", "{tmp}/other/../in"),
+    ],
+)
+def test_evidence_must_not_lie_where_events_land(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, landing: str, quarantine: str
+) -> None:
+    monkeypatch.setenv("PODCAST_LANDING", landing.format(tmp=tmp_path))
+    monkeypatch.setenv("PODCAST_QUARANTINE", quarantine.format(tmp=tmp_path))
+    message = refusal()
+    assert message.startswith("PODCAST_QUARANTINE=")
+    assert "would be read as events" in message
+
+
+CANARY = "canary-secret"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"s3_secret_access_key": CANARY},
+        {"s3_secret_access_key": CANARY, "s3_access_key_id": "an id"},
+        {"s3_endpoint_url": f"https://user:{CANARY}@storage"},
+    ],
+)
+def test_a_refusal_does_not_show_the_secret(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"PODCAST_{name.upper()}", value)
+    message = refusal()
+    assert CANARY not in message
+    assert f"PODCAST_{next(iter(given)).upper()}" in message
+
+
+def test_half_of_the_credentials_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODCAST_S3_ACCESS_KEY_ID", "id")
+    assert refusal().startswith("PODCAST_S3_SECRET_ACCESS_KEY: PODCAST_S3_ACCESS_KEY_ID and")
 
 
 # --- Taken --------------------------------------------------------------------------------------
@@ -415,3 +466,30 @@ def test_inputs_hash_follows_reference_data_and_rules(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PODCAST_MAX_INVALID_SHARE", "0.3")  # judges batches, and changes no row
     assert load_settings().inputs_hash() == hashes[-1]
     assert len(set(hashes)) == len(hashes) - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("s3://bucket", ObjectFolder("bucket")),
+        ("s3://bucket/", ObjectFolder("bucket")),
+        ("s3://my.bucket-1/a/b", ObjectFolder("my.bucket-1", "a/b/")),
+        ("s3://bucket/a b/é[*]/", ObjectFolder("bucket", "a b/é[*]/")),
+    ],
+)
+def test_a_bucket_for_landing_and_evidence(monkeypatch: pytest.MonkeyPatch, value: str, place: ObjectFolder) -> None:
+    monkeypatch.setenv("PODCAST_LANDING", value)
+    assert load_settings().landing_dir == place
+    assert str(place) == value.rstrip("/")
+    monkeypatch.delenv("PODCAST_LANDING")
+    monkeypatch.setenv("PODCAST_QUARANTINE", value)
+    assert load_settings().quarantine_dir == place
+
+
+def test_the_secret_is_in_nothing_that_is_written_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODCAST_S3_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("PODCAST_S3_SECRET_ACCESS_KEY", CANARY)
+    settings = load_settings()
+    assert settings.s3_secret_access_key is not None
+    assert settings.s3_secret_access_key.get_secret_value() == CANARY
+    assert CANARY not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
