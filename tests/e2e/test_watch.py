@@ -62,7 +62,7 @@ class Watched:
             "deployments": {"name": {"any_": ["pipeline"]}},
             "sort": "EXPECTED_START_TIME_ASC",
         }
-        answer = httpx.post(f"{self.api}/flow_runs/filter", json=body, timeout=30)
+        answer = httpx.post(f"{self.api}/flow_runs/filter", json=body, timeout=120)
         assert answer.is_success, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
@@ -104,9 +104,7 @@ class Watched:
         try:
             yield process
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.wait(30)
+            end(process)
 
 
 def free_port() -> int:
@@ -207,8 +205,7 @@ def test_while_the_server_is_away_nothing_is_lost(watched: Watched) -> None:
         environment = dict(
             part.decode().split("=", 1) for part in Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")[:-1]
         )
-        server.terminate()
-        server.wait(30)
+        end(server)
         watched.land("server-away.json")
         watched.wait("that it is said", lambda: "does not answer" in watched.log())
         with (logs(watched.settings) / "server.log").open("ab") as log:
@@ -223,8 +220,17 @@ def test_while_the_server_is_away_nothing_is_lost(watched: Watched) -> None:
             assert watcher.wait(30) == 0
             assert watched.log().endswith("Stopped\n")
         finally:
-            again.terminate()
-            again.wait(30)
+            end(again)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """By SIGTERM, and at once where that takes too long."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def is_healthy(api: str) -> bool:
