@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +90,11 @@ class Bird:
                     found[str(inside)] = content[max(at - 200, 0) : at + 100]
         return found
 
+    def logs_of_prefect(self) -> list[str]:
+        """Of the runs, as the UI shows them."""
+        with closing(sqlite3.connect(self.home / "prefect" / "prefect.db")) as connection:
+            return [message for (message,) in connection.execute("select message from log")]
+
     def log(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in (self.home / "log" / "podcast.jsonl").read_text().splitlines()]
 
@@ -164,6 +171,12 @@ def test_runs_that_fail(bird: Bird) -> None:
     failed = [record for record in bird.log() if record["message"] == "run failed"]
     assert [record["error_type"] for record in failed] == ["ReferenceDataError", "TransformError"]
     assert all(record["cause"] and record["run_id"] and record["flow_run_name"] for record in failed)
+    in_the_ui = bird.logs_of_prefect()
+    assert "load: 2 of 2 files, 40 lines" in in_the_ui
+    assert any("Could not convert string [the value is not shown]" in message for message in in_the_ui)
+    in_json = [r["message"] for r in bird.log() if str(r["logger"]).startswith("prefect.")]
+    assert "load: 2 of 2 files, 40 lines" not in in_json, "it stands there as a record of ours"
+    assert "Finished in state Completed()" in in_json
     assert bird.songs(SIGN) == {}
     assert bird.songs(SECRET.encode()) == {}
 
