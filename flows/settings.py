@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,9 @@ from flows.errors import SettingsError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PROJECT_ROOT / "dbt_podcast"
 EXPECTATIONS = PROJECT_ROOT / "expectations"
+
+SECRETS = frozenset({"api_token", "mask_key"})
+"""Settings whose values are repeated nowhere."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -43,6 +47,12 @@ def _utc(value: datetime) -> datetime:
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
     except OverflowError:
         raise ValueError("the time in UTC is before the year 1 or after 9999") from None
+
+
+def _token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]{16,500}", value.get_secret_value()):
+        raise ValueError("must be 16 to 500 visible ASCII characters")
+    return value
 
 
 class Settings(BaseSettings):
@@ -187,6 +197,16 @@ class Settings(BaseSettings):
     mask_key: SecretStr | None = Field(
         None, description="key of that hash; unset: made once, and kept in `<home>/mask.key`"
     )
+    api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        None,
+        description="token that whoever asks the read API has to give, at least 16 visible ASCII characters; unset: "
+        "made once, and kept in `<home>/api.token`",
+    )
+    metrics_file: AbsolutePath | None = Field(
+        None,
+        description="file that the end of every run writes the figures for Prometheus to, as `*.prom` in the folder of "
+        "node_exporter's textfile collector; unset: none",
+    )
     site_url: str | None = Field(
         None,
         pattern=r"^https?://",
@@ -315,4 +335,5 @@ def _explain(error: Any) -> str:  # noqa: ANN401 - pydantic's own error record
     """One line per refused setting."""
     name = str(error["loc"][0]) if error["loc"] else "?"
     takes = Settings.model_fields[name].description if name in Settings.model_fields else "unknown setting"
-    return f"PODCAST_{name.upper()}={error.get('input')!r}: {error['msg'].removeprefix('Value error, ')} ({takes})."
+    given = "(not shown)" if name in SECRETS else repr(error.get("input"))
+    return f"PODCAST_{name.upper()}={given}: {error['msg'].removeprefix('Value error, ')} ({takes})."
