@@ -74,4 +74,5 @@ lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	    --python-version 3.11 $$( [ $$name = dev ] && echo --group dev ) pyproject.toml -o requirements/$$name.lock; done
 
 clean: ## remove .venv and everything the pipeline made
-	@rm -rf $(VENV) data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/mask.key
+	@rm -rf $(VENV) data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/metrics \
+	  data/mask.key data/api.token data/watcher.lock

@@ -617,6 +617,37 @@ def watch() -> None:
     watch_landing(load_settings())
 
 
+@cli.group()
+def api() -> None:
+    """What is published, over HTTP, for programs."""
+
+
+@api.command("serve")
+@click.option("--port", type=click.IntRange(1, 65535), default=4202, show_default=True, help="Port to listen on.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; another one needs PODCAST_API_TOKEN."
+)
+@click.option("--open-metrics", is_flag=True, help="Answer /metrics without a token.")
+def api_serve(*, port: int, host: str, open_metrics: bool) -> None:
+    """Serve the read API, and /metrics, until Ctrl-C; whoever asks gives the token as `Authorization: Bearer`."""
+    from flows.api import serve
+
+    serve.serve(load_settings(), host=host, port=port, open_metrics=open_metrics)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write instead, all at once.")
+def metrics(*, out: Path | None) -> None:
+    """The figures for Prometheus, of what is published and of the last run."""
+    from flows import metrics
+
+    settings = load_settings()
+    if out:
+        metrics.write(settings, out.absolute())
+    else:
+        click.echo(metrics.render(settings, metrics.of_copy(settings)), nl=False)
+
+
 @cli.command()
 @click.option("--port", type=int, default=4200, show_default=True, help="Port of the Prefect server.")
 @click.option("--site-port", type=int, default=4201, show_default=True, help="Port of the site.")

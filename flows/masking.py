@@ -22,6 +22,7 @@ LONGEST = 300
 """Characters of a line that are shown."""
 KEY_BYTES = 32
 HASH_DIGITS = 12
+ROW_KEY_DIGITS = 32
 COLUMNS = ("event_type", "user_id", "episode_id", "timestamp", "duration")
 KINDS = ("play", "pause", "seek", "complete")
 WORDS = frozenset((*COLUMNS, *KINDS, "true", "false", "null"))
@@ -52,6 +53,10 @@ class Mask:
         if self.key is None:
             return visible(value)
         return "user:" + hmac.new(self.key, value.strip().encode(), "sha256").hexdigest()[:HASH_DIGITS]
+
+    def row_key(self, value: str) -> str:
+        """A hash of a user id with other columns: without a key, whoever knows those could try out ids on it."""
+        return value if self.key is None else hmac.new(self.key, value.encode(), "sha256").hexdigest()[:ROW_KEY_DIGITS]
 
     def shape(self, text: str) -> str:
         """A text without what it says: the words of the contract stay, other letters are x, digits 9."""
@@ -107,11 +112,11 @@ def open_mask(settings: Settings) -> Mask:
         return Mask(None)
     if settings.mask_key is not None:
         return Mask(settings.mask_key.get_secret_value().encode())
-    return Mask(_kept_key(settings.home / "mask.key"))
+    return Mask(kept_key(settings.home / "mask.key"))
 
 
-def _kept_key(path: Path) -> bytes:
-    """The key of the home; without one a new one, which is there whole or not at all, whoever else makes one now."""
+def kept_key(path: Path) -> bytes:
+    """A key of the home; without one a new one, which is there whole or not at all, whoever else makes one now."""
     with suppress(FileNotFoundError):
         if key := path.read_bytes():
             return key

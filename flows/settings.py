@@ -104,6 +104,12 @@ def _utc(value: datetime) -> datetime:
         raise ValueError("the time in UTC is before the year 1 or after 9999") from None
 
 
+def _token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]{16,500}", value.get_secret_value()):
+        raise ValueError("must be 16 to 500 visible ASCII characters")
+    return value
+
+
 class Settings(BaseSettings):
     """What a person may set; the README's table is made of the descriptions."""
 
@@ -293,6 +299,16 @@ class Settings(BaseSettings):
     )
     mask_key: SecretStr | None = Field(
         None, description="key of that hash; unset: made once, and kept in `<home>/mask.key`"
+    )
+    api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        None,
+        description="token that whoever asks the read API has to give, at least 16 visible ASCII characters; unset: "
+        "made once, and kept in `<home>/api.token`",
+    )
+    metrics_file: AbsolutePath | None = Field(
+        None,
+        description="file that the end of every run writes the figures for Prometheus to, as `*.prom` in the folder of "
+        "node_exporter's textfile collector; unset: none",
     )
     site_url: str | None = Field(
         None,

@@ -146,7 +146,7 @@ def open_database(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyCon
     except duckdb.Error as error:
         raise faults.damaged(error, settings) from None
     try:
-        if missing := _missing_bytes(connection, path):
+        if missing := missing_bytes(connection, path):
             raise faults.damaged(EOFError(f"its last {missing:,} bytes are missing"), settings)
         connection.execute(f"set memory_limit = '{settings.memory_limit}'")
         # Order is carried by columns; keeping it in storage too costs a slower checkpoint and a larger file.
@@ -176,7 +176,7 @@ def refuse_half_restored(settings: Settings) -> None:
     )
 
 
-def _missing_bytes(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+def missing_bytes(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     """By how much a database file is smaller than the blocks in it that are in use; 0 for a whole one.
 
     The engine opens a file that was cut off, and says something only when it comes to what is not there.
@@ -197,7 +197,7 @@ def can_be_opened(path: Path) -> bool:
         return False
     try:
         with open_file(path, read_only=True) as connection:
-            return not _missing_bytes(connection, path)
+            return not missing_bytes(connection, path)
     except duckdb.Error as error:
         return bool(faults.LOCKED.search(f"{error}"))
 
@@ -232,7 +232,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def read_dicts(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """The rows of a small result, each as a dictionary by column name."""
     cursor = connection.execute(sql, parameters or [])
@@ -296,6 +296,11 @@ def crashed_holders(settings: Settings) -> dict[Path, Holder | None]:
 def lock_holder(settings: Settings) -> str:
     """Who writes the warehouse now, in words."""
     return str(_read_holder(_note(settings)) or "another process")
+
+
+def current_holder(settings: Settings) -> Holder | None:
+    """Who writes the warehouse, by its note, which is there still when the process was killed."""
+    return _read_holder(_note(settings))
 
 
 def _note(settings: Settings) -> Path:

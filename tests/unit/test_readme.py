@@ -33,7 +33,7 @@ def test_every_command_stands_in_the_table_and_no_other() -> None:
 
 
 def test_every_option_of_the_table_exists() -> None:
-    rows = re.findall(r"^\| `(podcast (quarantine |site |ask )?([\w-]+)[^`]*)`", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(podcast (quarantine |site |ask |api )?([\w-]+)[^`]*)`", README, re.MULTILINE)
     for line, within, command in rows:
         group = cli.commands[within.strip()] if within else cli
         assert isinstance(group, click.Group)

@@ -315,6 +315,14 @@ def test_defaults_are_those_of_the_dbt_project() -> None:
     assert found == ours
 
 
+@pytest.mark.parametrize("value", ["short", "with spaces in it, and long", "ünïcode-and-long-enough", "x" * 501])
+def test_a_token_that_is_refused_is_not_repeated(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PODCAST_API_TOKEN", value)
+    message = refusal()
+    assert message.startswith("PODCAST_API_TOKEN=(not shown): must be 16 to 500 visible ASCII characters")
+    assert value not in message
+
+
 def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = load_settings()
     for name in Settings.model_fields:

@@ -1,0 +1,1 @@
+"""The read API: what is published, over HTTP, for programs."""
