@@ -189,7 +189,8 @@ def test_the_catalog_has_every_table_with_its_owner_rows_and_last_verdict(site: 
     for (name,) in there:
         shown, _, owner, rows, _, published_at = row(site, "catalog.html", name)
         assert owner in ("Data engineering", "Analytics engineering"), name
-        assert rows == f"{site.query(f'select count(*) from {name}')[0][0]:,}", name
+        if name != "ops.run_steps":  # the step that writes the catalog is entered when it has ended
+            assert rows == f"{site.query(f'select count(*) from {name}')[0][0]:,}", name
         assert bool(published_at) == (name in publish.TABLES), name
         assert (site.path / "site" / "catalog" / f"{shown}.html").is_file()
     assert {name for (name,) in there} >= {*publish.TABLES, *internal}
@@ -232,6 +233,7 @@ def test_the_catalog_follows_the_settings_and_leaves_what_is_as_it_was(
     site: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = site.path / "site" / "catalog"
+    build_catalog()
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     build_catalog()
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
