@@ -102,7 +102,7 @@ def run(*, as_json: bool, strict: bool, full_refresh: bool) -> None:
         call = "pipeline", lambda flows: flows.podcast_pipeline(full_refresh=full_refresh)
         summary = _run_flow(settings, *call, quiet=as_json)
     else:
-        summary = _nothing_new(plan)
+        summary = _nothing_new(settings, plan)
         logs.event("nothing new", step="discover")
     _show(settings, summary, as_json=as_json)
     if strict and summary.quarantined:
@@ -129,12 +129,13 @@ def _plan(settings: Settings) -> Plan:
         return plan
 
 
-def _nothing_new(plan: Plan) -> RunSummary:
+def _nothing_new(settings: Settings, plan: Plan) -> RunSummary:
+    from flows import metrics
     from flows.domain import RunStatus, RunSummary
     from flows.warehouse import utc_now
 
     now = utc_now()
-    return RunSummary(
+    summary = RunSummary(
         "",
         RunStatus.NOTHING_NEW,
         now,
@@ -144,6 +145,9 @@ def _nothing_new(plan: Plan) -> RunSummary:
         ignored=plan.ignored,
         refused=plan.refused,
     )
+    metrics.note_run(settings, summary, {})
+    metrics.write_textfile(settings)
+    return summary
 
 
 def _run_flow(settings: Settings, module: str, call: Callable[[Any], RunSummary], *, quiet: bool = False) -> RunSummary:
@@ -603,7 +607,7 @@ def deploy() -> None:
     """Work pool, deployments and automations onto the Prefect server that PREFECT_API_URL names."""
     from flows import deploying
 
-    settings = load_settings()
+    settings = _settings()
     _prepare_prefect(settings)
     for line in deploying.deploy(settings):
         click.echo(line)
@@ -614,7 +618,7 @@ def watch() -> None:
     """Ask the Prefect server for a run when files land, until Ctrl-C; `podcast ui` starts this too."""
     from flows.watch import watch as watch_landing
 
-    watch_landing(load_settings())
+    watch_landing(_settings())
 
 
 @cli.group()
@@ -632,7 +636,7 @@ def api_serve(*, port: int, host: str, open_metrics: bool) -> None:
     """Serve the read API, and /metrics, until Ctrl-C; whoever asks gives the token as `Authorization: Bearer`."""
     from flows.api import serve
 
-    serve.serve(load_settings(), host=host, port=port, open_metrics=open_metrics)
+    serve.serve(_settings(), host=host, port=port, open_metrics=open_metrics)
 
 
 @cli.command()
@@ -641,7 +645,7 @@ def metrics(*, out: Path | None) -> None:
     """The figures for Prometheus, of what is published and of the last run."""
     from flows import metrics
 
-    settings = load_settings()
+    settings = _settings()
     if out:
         metrics.write(settings, out.absolute())
     else:

@@ -118,13 +118,17 @@ def write(settings: Settings, path: Path) -> None:
     write_to_textfile(str(path), _registry(settings, of_copy(settings)))
 
 
-def write_textfile(settings: Settings, summary: RunSummary, steps: Mapping[str, float]) -> None:
-    """Note how a run ended, and, where `PODCAST_METRICS_FILE` is set, write the figures; for the end of every run.
+def note_run(settings: Settings, summary: RunSummary, steps: Mapping[str, float]) -> None:
+    """Note how a run ended, for the figures of those that published nothing, of which no copy knows.
 
-    Whatever goes wrong with that, the run has ended as it has: nothing is raised, and the file stays as it was.
+    Whatever goes wrong with that, the run has ended as it has: nothing is raised.
     """
     with suppress(Exception):
         _note_run(settings, summary, steps)
+
+
+def write_textfile(settings: Settings) -> None:
+    """Write the figures where `PODCAST_METRICS_FILE` says; nothing is raised, and at worst the file stays as it was."""
     with suppress(Exception):
         if settings.metrics_file:
             write(settings, settings.metrics_file)
@@ -135,7 +139,6 @@ def _note(settings: Settings) -> Path:
 
 
 def _note_run(settings: Settings, summary: RunSummary, steps: Mapping[str, float]) -> None:
-    """For the figures of a run that published nothing, which no published copy knows of."""
     path = _note(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     times = {"started_at": summary.started_at.isoformat(), "finished_at": summary.finished_at.isoformat()}

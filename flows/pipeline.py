@@ -16,7 +16,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows import events, faults, history, lineage, logs, progress, publish, reference, tasks, versions
+from flows import events, faults, history, lineage, logs, metrics, progress, publish, reference, tasks, versions
 from flows.artifacts import RunProgress, end_flow
 from flows.domain import (
     BatchStatus,
@@ -88,7 +88,9 @@ def podcast_pipeline(*, full_refresh: bool = False, load_new_files: bool = True)
             tasks.mark_all_batches(run.settings)
         elif not plan.has_work:
             tasks.announce_batches(run.settings)
-            return end_flow(_unchanged(run, plan))
+            unchanged = _unchanged(run, plan)
+            metrics.note_run(run.settings, unchanged, progress.steps())
+            return end_flow(unchanged)
         return end_flow(process(run, plan))
 
 
@@ -114,6 +116,7 @@ def process(run: Run, plan: Plan) -> RunSummary:
     tasks.publish_tables(run.settings, summary, run.inputs)
     tasks.announce_batches(run.settings)
     tasks.report_run(run.settings, summary)
+    metrics.note_run(run.settings, summary, progress.steps())
     return summary
 
 
@@ -172,7 +175,7 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
     limit = time_limit(settings.run_timeout_minutes)
-    with logged_run(settings), limit, lock, connect(settings) as connection, _watched(settings):
+    with logged_run(settings), _measured(settings), limit, lock, connect(settings) as connection, _watched(settings):
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
@@ -206,6 +209,15 @@ def logged_run(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
+def _measured(settings: Settings) -> Iterator[None]:
+    """With the figures for Prometheus written when all is over, however it ended."""
+    try:
+        yield
+    finally:
+        metrics.write_textfile(settings)
+
+
+@contextmanager
 def _watched(settings: Settings) -> Iterator[None]:
     """With the steps measured, shown in the Prefect UI where they take long, and told as lineage."""
     warn = get_run_logger().warning
@@ -219,6 +231,7 @@ def _enter_failure(
 ) -> None:
     """Into the history, and onto the site, for whoever looks there first."""
     message = faults.told(error)
+    metrics.note_run(settings, failed, progress.steps())
     if history.is_recorded(connection, failed.run_id):  # it came as far as its report: what it published stays so
         history.add_message(connection, failed.run_id, message)
         return

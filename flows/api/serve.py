@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -41,12 +40,12 @@ def serve(settings: Settings, *, host: str, port: int, open_metrics: bool) -> No
         )
     app = application(settings, token=token(settings), open_metrics=open_metrics)
     click.echo(f"API  http://{host}:{port}/v1  (Ctrl-C stops it)")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     uvicorn.run(
         app,
         host=host,
         port=port,
         log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,

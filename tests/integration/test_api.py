@@ -613,7 +613,8 @@ def test_a_run_can_write_the_figures_while_it_holds_the_warehouse(
     settings, now = load_settings(), utc_now()
     failed = RunSummary("r", RunStatus.FAILED, now, now)
     with writer_lock(settings, purpose="flow run x", run_id="r"), connect(settings) as connection:
-        metrics.write_textfile(settings, failed, {"discover": 1.0})
+        metrics.note_run(settings, failed, {"discover": 1.0})
+        metrics.write_textfile(settings)
         assert connection.execute("select count(*) from ops.runs").fetchone() == (1,)
     text = (tmp_path / "podcast.prom").read_text()
     (home.path / "metrics" / "last_run.json").unlink()

@@ -150,8 +150,12 @@ def test_a_failure_is_told_once_until_a_run_passes_or_another_comes(landed: Home
         ((run_id,),) = set(landed.query("select run_id from ops.runs")) - before
         return str(run_id)
 
+    landed.set(metrics_file=landed.path / "podcast.prom")
     reference.write_bytes(content + b"u9,no date,NO\n")
     first, second = fail(), fail()
+    figures = (landed.path / "podcast.prom").read_text()
+    assert 'podcast_last_run_status{status="failed"} 1.0' in figures
+    assert "podcast_writing 0.0" in figures
     reference.write_bytes(content)
     landing = landed.path / "landing"
     landing.rename(landed.path / "away")

@@ -332,7 +332,7 @@ def test_nothing_around_the_process_decides_where_events_go(tmp_path: Path, monk
             monkeypatch.setenv(name, str(value))
         run_three_loads(settings(tmp_path, lineage=True, lineage_url=receiver.url))
     assert len(receiver.bodies) == 8
-    assert other.events == []
+    assert other.bodies == []
     assert "Authorization" not in {name for headers in receiver.headers for name in headers}
 
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows import metrics
 from flows.domain import RunStatus, RunSummary
-from flows.metrics import MOST_LABELS, bounded, write_textfile
+from flows.metrics import MOST_LABELS, bounded, note_run, write_textfile
 from flows.settings import Settings, load_settings
 
 STARTED, FINISHED = datetime(2024, 1, 8, 10), datetime(2024, 1, 8, 10, 0, 42)  # noqa: DTZ001 - UTC
@@ -40,8 +40,14 @@ def figures(text: str) -> dict[tuple[str, ...], float]:
     }
 
 
+def end(settings: Settings, summary: RunSummary, steps: dict[str, float]) -> None:
+    """What the end of every run does."""
+    note_run(settings, summary, steps)
+    write_textfile(settings)
+
+
 def test_a_run_that_failed_without_anything_published_is_in_the_file(settings: Settings) -> None:
-    write_textfile(settings, FAILED, {"discover": 1.5, "gate raw": 2.0, f"x {CANARY}": 3.0})
+    end(settings, FAILED, {"discover": 1.5, "gate raw": 2.0, f"x {CANARY}": 3.0})
     assert settings.metrics_file
     text = settings.metrics_file.read_text()
     found = figures(text)
@@ -58,15 +64,15 @@ def test_a_run_that_failed_without_anything_published_is_in_the_file(settings: S
 
 
 def test_the_next_run_takes_its_place(settings: Settings) -> None:
-    write_textfile(settings, FAILED, {})
-    write_textfile(settings, RunSummary("next", RunStatus.NOTHING_NEW, FINISHED, FINISHED), {})
+    end(settings, FAILED, {})
+    end(settings, RunSummary("next", RunStatus.NOTHING_NEW, FINISHED, FINISHED), {})
     found = figures(metrics.render(settings, metrics.of_copy(settings)))
     assert found["podcast_last_run_status", "nothing_new"] == 1
     assert found["podcast_last_run_status", "failed"] == 0
 
 
 def test_without_the_setting_only_the_note_is_kept(settings: Settings, tmp_path: Path) -> None:
-    write_textfile(settings.model_copy(update={"metrics_file": None}), FAILED, {})
+    end(settings.model_copy(update={"metrics_file": None}), FAILED, {})
     assert not (tmp_path / "textfile").exists()
     assert figures(metrics.render(settings, None))["podcast_last_run_status", "failed"] == 1
 
@@ -74,7 +80,7 @@ def test_without_the_setting_only_the_note_is_kept(settings: Settings, tmp_path:
 def test_nothing_that_goes_wrong_with_it_ends_a_run(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "textfile").write_text("no folder")
     (tmp_path / "home").write_text("no folder either")
-    write_textfile(settings, FAILED, {})
+    end(settings, FAILED, {})
     assert (tmp_path / "textfile").read_text() == "no folder"
 
 

@@ -84,7 +84,6 @@ WRONG = [
     ("docs_kept", "all"),
     ("lineage", "maybe"),
     ("lineage_url", "lineage.example"),
-    ("lineage_url", "https://me:secret@lineage.example/"),
     ("lineage_timeout_seconds", "0"),
     ("lineage_timeout_seconds", "nan"),
     ("lineage_namespace", "a b"),
@@ -224,9 +223,11 @@ def test_neither_a_secret_nor_a_password_is_repeated(monkeypatch: pytest.MonkeyP
     secrets = give(monkeypatch, tmp_path, env="a zekret line\n")
     (secrets / "podcast_mask_key").write_bytes(b"zekret\xff")
     monkeypatch.setenv("PODCAST_SITE_URL", "ftp://me:zekret@host")
+    monkeypatch.setenv("PODCAST_LINEAGE_URL", "https://me:zekret@lineage.example/")
     message = refusal()
-    assert len(message.splitlines()) == 3
+    assert len(message.splitlines()) == 4
     assert "ftp://***@host" in message
+    assert "https://***@lineage.example/" in message
     assert "zekret" not in message
 
 
@@ -271,7 +272,7 @@ def test_a_refusal_does_not_show_the_secret(monkeypatch: pytest.MonkeyPatch, giv
 
 def test_half_of_the_credentials_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODCAST_S3_ACCESS_KEY_ID", "id")
-    assert refusal().startswith("PODCAST_S3_SECRET_ACCESS_KEY: PODCAST_S3_ACCESS_KEY_ID and")
+    assert refusal().startswith("PODCAST_S3_SECRET_ACCESS_KEY (default): PODCAST_S3_ACCESS_KEY_ID and")
 
 
 # --- Taken --------------------------------------------------------------------------------------
@@ -319,7 +320,7 @@ def test_defaults_are_those_of_the_dbt_project() -> None:
 def test_a_token_that_is_refused_is_not_repeated(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("PODCAST_API_TOKEN", value)
     message = refusal()
-    assert message.startswith("PODCAST_API_TOKEN=(not shown): must be 16 to 500 visible ASCII characters")
+    assert message.startswith("PODCAST_API_TOKEN: must be 16 to 500 visible ASCII characters")
     assert value not in message
 
 
