@@ -31,7 +31,7 @@ TABLES = {
     "gold.fact_user_interactions": "load_at",
     "gold.fact_listens": "last_load_at",
     "gold.top_completed_episodes": None,
-    "ops.batch_profiles": None,
+    "ops.batch_profiles": "load_at",
 }
 
 
