@@ -104,7 +104,7 @@ class Server:
         except ObjectNotFound:
             raise WatchError(
                 f"The Prefect server {self.api} has no deployment {FLOW}/{DEPLOYMENT}. "
-                "Deploy it, from the folder of the project: prefect deploy --all"
+                "Deploy it: podcast deploy"
             ) from None
         except httpx.HTTPStatusError as error:
             status = f"{error.response.status_code} {error.response.reason_phrase}"

@@ -354,7 +354,13 @@ def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> N
         assert CANARY not in done.stdout + done.stderr
         return done.stdout
 
+    yearly = {"schedule": {"cron": "0 4 1 1 *", "timezone": "UTC"}, "active": True}
+    for name in ("podcast-backup/backup", "podcast-pipeline/pipeline"):
+        ui.ask("PATCH", f"/deployments/{deployments[name]}", schedules=[yearly])
     assert "6; notifications go out" in deploy(**alerting(ui.webhook))
+    crons = {name: [s["schedule"]["cron"] for s in ui.deployment(name)["schedules"]] for name in DEPLOYMENTS}
+    assert crons["podcast-backup/backup"] == ["0 4 1 1 *"], "one that has none in prefect.yaml keeps its own"
+    assert crons["podcast-pipeline/pipeline"] == ["*/15 * * * *"]
     after = {automation["name"]: automation["id"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
     assert after == before
     assert {name: ui.deployment(name)["id"] for name in DEPLOYMENTS} == deployments
