@@ -103,8 +103,7 @@ class Server:
             yield
         except ObjectNotFound:
             raise WatchError(
-                f"The Prefect server {self.api} has no deployment {FLOW}/{DEPLOYMENT}. "
-                "Deploy it: podcast deploy"
+                f"The Prefect server {self.api} has no deployment {FLOW}/{DEPLOYMENT}. Deploy it: podcast deploy"
             ) from None
         except httpx.HTTPStatusError as error:
             status = f"{error.response.status_code} {error.response.reason_phrase}"
