@@ -13,7 +13,8 @@ from prefect import flow
 from flows import tasks
 from flows.artifacts import end_flow
 from flows.domain import Decision, Plan, RunStatus, RunSummary, Selected, Selection
-from flows.pipeline import Run, judge_again, open_run, process
+from flows.pipeline import judge_again, process
+from flows.run import Run, open_run
 from flows.warehouse import utc_now
 
 

@@ -13,7 +13,8 @@ from pydantic import Field
 from flows import backup, progress, quarantine, rebuild, retention
 from flows.artifacts import end_flow
 from flows.domain import ObjectFolder, Plan, RunSummary
-from flows.pipeline import logged_run, open_run, process
+from flows.pipeline import process
+from flows.run import logged_run, open_run
 from flows.settings import Settings, load_settings
 from flows.tasks import IDEMPOTENT, ONCE
 from flows.warehouse import connect, writer_lock
