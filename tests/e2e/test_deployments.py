@@ -51,6 +51,7 @@ HELD_BACK = "Podcast pipeline: 1 batch held back by gate validated: invalid_shar
 STALE = "Podcast pipeline: nothing new for 0.01 hours"
 AUTOMATIONS = {
     "podcast: lost runs",
+    "podcast: runs that never began",
     "podcast: batches held back",
     "podcast: gate failed",
     "podcast: run failed",
@@ -187,6 +188,16 @@ def test_the_run_over_the_sample_completes_and_publishes_the_known_facts(ui: Ui)
     assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
 
 
+@pytest.fixture(scope="module")
+def stuck(ui: Ui) -> str:
+    """A run that was about to begin, and at which nobody works."""
+    (run,) = ui.runs("podcast-pipeline/pipeline", "Quarantined")
+    made = ui.ask("POST", "/flow_runs/", flow_id=run["flow_id"], name="stuck", tags=["podcast"])
+    ui.ask("POST", f"/flow_runs/{made['id']}/set_state", state={"type": "PENDING"})
+    return str(made["id"])
+
+
+@pytest.mark.usefixtures("stuck")
 def test_every_gate_leaves_its_verdict(ui: Ui) -> None:
     artifacts = ui.artifacts()
     gates = {key for key in artifacts if key.startswith("gate-")}
@@ -357,7 +368,7 @@ def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> N
     yearly = {"schedule": {"cron": "0 4 1 1 *", "timezone": "UTC"}, "active": True}
     for name in ("podcast-backup/backup", "podcast-pipeline/pipeline"):
         ui.ask("PATCH", f"/deployments/{deployments[name]}", schedules=[yearly])
-    assert "6; notifications go out" in deploy(**alerting(ui.webhook))
+    assert "7; notifications go out" in deploy(**alerting(ui.webhook))
     crons = {name: [s["schedule"]["cron"] for s in ui.deployment(name)["schedules"]] for name in DEPLOYMENTS}
     assert crons["podcast-backup/backup"] == ["0 4 1 1 *"], "one that has none in prefect.yaml keeps its own"
     assert crons["podcast-pipeline/pipeline"] == ["*/15 * * * *"]
@@ -365,9 +376,9 @@ def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> N
     assert after == before
     assert {name: ui.deployment(name)["id"] for name in DEPLOYMENTS} == deployments
 
-    assert "1; no notifications go out: PODCAST_ALERT_URL is not set" in deploy()
+    assert "2; no notifications go out: PODCAST_ALERT_URL is not set" in deploy()
     left = {automation["name"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
-    assert left == {"theirs", "podcast: lost runs"}
+    assert left == {"theirs", "podcast: lost runs", "podcast: runs that never began"}
     deploy(**alerting(ui.webhook))
 
 
@@ -407,6 +418,13 @@ def test_a_cancelled_run_ends_its_process_and_leaves_nothing_writing(ui: Ui) -> 
     assert ui.published("select count(*) from gold.fact_user_interactions") == [(TOTALS["facts"],)]
     ended = ui.published(f"select status from ops.runs where run_id = '{run['id']}'")
     assert ended in ([("failed",)], [("crashed",)])
+
+
+def test_a_run_that_never_began_is_entered_as_crashed(ui: Ui, stuck: str) -> None:
+    def ended() -> bool:
+        return ui.ask("GET", f"/flow_runs/{stuck}")["state_type"] == "CRASHED"
+
+    wait_for("the automation", ended, RUN_SECONDS)
 
 
 def test_a_schedule_starts_runs_by_itself(ui: Ui) -> None:

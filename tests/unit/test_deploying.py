@@ -18,6 +18,7 @@ from flows.settings import Settings
 
 NAMES = {
     "podcast: lost runs",
+    "podcast: runs that never began",
     "podcast: batches held back",
     "podcast: gate failed",
     "podcast: run failed",
@@ -42,7 +43,8 @@ def test_with_a_block_all_automations_are_there_and_name_it() -> None:
 
 
 def test_without_a_block_only_those_are_there_that_notify_nobody() -> None:
-    assert [automation["name"] for automation in read_automations(Settings(), None)] == ["podcast: lost runs"]
+    read = read_automations(Settings(), None)
+    assert [automation["name"] for automation in read] == ["podcast: lost runs", "podcast: runs that never began"]
 
 
 def test_without_a_server_it_says_how_to_name_one(tmp_path: Path) -> None:
