@@ -603,13 +603,14 @@ def site_serve(port: int) -> None:
 
 
 @cli.command()
-def deploy() -> None:
+@click.option("--no-alerts", is_flag=True, help="Notify nobody any more, and remove the address from the server.")
+def deploy(*, no_alerts: bool) -> None:
     """Work pool, deployments and automations onto the Prefect server that PREFECT_API_URL names."""
     from flows import deploying
 
     settings = _settings()
     _prepare_prefect(settings)
-    for line in deploying.deploy(settings):
+    for line in deploying.deploy(settings, alerts=not no_alerts):
         click.echo(line)
 
 

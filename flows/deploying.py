@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from flows.errors import PipelineError
 from flows.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.events.schemas.automations import Automation, AutomationCore
 
 POOL = "podcast"
 ALERTS_BLOCK = "podcast-alerts"
@@ -25,10 +27,11 @@ AUTOMATIONS = PROJECT_ROOT / "deploy" / "automations.yaml"
 SEND = "send-notification"
 
 
-def deploy(settings: Settings) -> list[str]:
+def deploy(settings: Settings, *, alerts: bool = True) -> list[str]:
     """Bring the server that Prefect's own settings name to what stands in the repository; what was done, line by line.
 
-    Raises `PipelineError` when no server answers there, or it refuses something.
+    Without `alerts` nothing is notified any more, and the address is removed from the server. Raises `PipelineError`
+    when no server answers there, or it refuses something.
     """
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
@@ -43,14 +46,17 @@ def deploy(settings: Settings) -> list[str]:
         with get_client(sync_client=True) as client:
             _make_pool(client)
             deployed = _deploy_all()
-            block = _save_block(settings)
+            block = _save_block(client, settings) if alerts else None
+            if not alerts:
+                _remove_block(client)
             automations = _put_automations(client, settings, block)
     except PipelineError:
         raise
     except Exception as error:
         raise PipelineError(f"The Prefect server at {address} did not take it: {_in_short(error)}") from error
     _announce()
-    notified = "notifications go out" if block else "no notifications go out: PODCAST_ALERT_URL is not set"
+    no_block = "PODCAST_ALERT_URL is not set" if alerts else "as asked for"
+    notified = "notifications go out" if block else f"no notifications go out: {no_block}"
     return [
         f"Work pool    {POOL}, one run at a time",
         f"Deployments  {deployed}",
@@ -89,15 +95,33 @@ def _deploy_all() -> str:
     return ", ".join(deployment["name"] for deployment in described["deployments"])
 
 
-def _save_block(settings: Settings) -> str | None:
-    """The block that notifications go through, made of the setting; its id, or none without the setting."""
+def _save_block(client: SyncPrefectClient, settings: Settings) -> str | None:
+    """The block that notifications go through, made of the setting; its id.
+
+    Without the setting that of the server stays as it is: who deploys from another terminal switches nothing off.
+    """
     from flows.blocks import PodcastAlerts
 
     if settings.alert_url is None:
-        return None
+        return _find_block(client)
     PodcastAlerts.register_type_and_schema()
     block = PodcastAlerts(url=settings.alert_url, notify_type="warning")
     return str(block.save(ALERTS_BLOCK, overwrite=True))
+
+
+def _find_block(client: SyncPrefectClient) -> str | None:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return str(client.read_block_document_by_name(ALERTS_BLOCK, block_type_slug=ALERTS_BLOCK).id)
+    except ObjectNotFound:
+        return None
+
+
+def _remove_block(client: SyncPrefectClient) -> None:
+    """The address that notifications went to, off the server."""
+    if block := _find_block(client):
+        client.delete_block_document(UUID(block))
 
 
 def read_automations(settings: Settings, block: str | None, *, path: Path = AUTOMATIONS) -> list[dict[str, Any]]:
@@ -121,12 +145,29 @@ def _put_automations(client: SyncPrefectClient, settings: Settings, block: str |
     wanted = [AutomationCore.model_validate(a) for a in read_automations(settings, block)]
     for automation in wanted:
         found = client.read_automations_by_name(automation.name)
-        if found:
-            client.update_automation(found[0].id, automation)
-        else:
+        if not found:
             client.create_automation(automation)
+        elif not _is_same(automation, found[0]):  # one that is changed forgets what it waits for
+            client.update_automation(found[0].id, automation)
+        for double in found[1:]:  # as of two first deployments at the same time
+            client.delete_automation(double.id)
     _remove(client, [a["name"] for a in read_automations(settings, "any")], keep=[a.name for a in wanted])
     return f"{len(wanted)}"
+
+
+def _is_same(wanted: AutomationCore, found: Automation) -> bool:
+    """Whether the server has it as it is wanted; what the server adds (ids, times) does not count."""
+    ours = wanted.model_dump(mode="json")
+    theirs = found.model_dump(mode="json", include=set(ours))
+    return bool(_without_ids(ours) == _without_ids(theirs))
+
+
+def _without_ids(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {name: _without_ids(item) for name, item in value.items() if name != "id"}
+    if isinstance(value, list):
+        return sorted((_without_ids(item) for item in value), key=repr)
+    return value
 
 
 def _remove(client: SyncPrefectClient, names: Sequence[str], *, keep: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ An event has an id that follows from what it says, so that a server that gets it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -63,10 +64,17 @@ def announce_deployment() -> None:
 
 
 def is_same_cause(message: str, last_run: dict[str, Any] | None) -> bool:
-    """Whether the run before failed with the same first line, so that whoever is to know it knows it already."""
+    """Whether the run before failed alike, so that whoever is to know it knows it already.
+
+    Alike are the first two lines, of which the second names the model or expectation, but for the numbers in them.
+    """
     if last_run is None or last_run["status"] != RunStatus.FAILED:
         return False
-    return message.partition("\n")[0] == (last_run["message"] or "").partition("\n")[0]
+    return _kind(message) == _kind(last_run["message"] or "")
+
+
+def _kind(message: str) -> list[str]:
+    return [re.sub(r"\d+", "0", line) for line in message.splitlines()[:2]]
 
 
 def _cause(transition: Transition) -> tuple[str, str, str]:

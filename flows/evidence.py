@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from flows import storage
+from flows import logs, storage
 from flows.domain import ObjectFolder
+from flows.errors import EvidenceError
 from flows.masking import FailingLine, open_mask
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 FAILING_LINES = "failing_lines.jsonl"
+MADE_BESIDE = "evidence-"
+"""Beginning of the name of a folder under the home in which evidence is made that goes elsewhere."""
 
 
 def folder(settings: Settings, batch_id: str) -> Path | ObjectFolder:
@@ -56,10 +60,11 @@ def replacing(settings: Settings, batch_id: str) -> Iterator[Path]:
         place.mkdir(parents=True)
         yield place
         return
-    with TemporaryDirectory(prefix="evidence-", dir=settings.home) as made:
+    for left in settings.home.glob(f"{MADE_BESIDE}*"):  # by a run that was killed
+        shutil.rmtree(left)
+    with TemporaryDirectory(prefix=MADE_BESIDE, dir=settings.home) as made:
         yield Path(made)
-        contents = {path.name: path.read_bytes() for path in sorted(Path(made).iterdir())}
-        storage.of_evidence(settings, place).replace(contents)
+        storage.of_evidence(settings, place).replace(sorted(Path(made).iterdir()))
 
 
 def remove(settings: Settings, batch_id: str) -> None:
@@ -81,16 +86,39 @@ class FailingLines:
 
 
 def failing_lines(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str], *, limit: int
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    batch_ids: Sequence[str],
+    *,
+    limit: int,
+    must_be_read: bool = True,
 ) -> dict[str, FailingLines]:
-    """The first failing lines of each batch; none of one without evidence."""
-    read = {batch_id: _read(settings, batch_id, limit) for batch_id in batch_ids}
+    """The first failing lines of each batch; none of one without evidence.
+
+    Raises `EvidenceError`, and `OSError`, where evidence cannot be read and has to be; else that is noted in the log.
+    """
+    read = {batch_id: _read_if_possible(settings, batch_id, limit, must_be_read) for batch_id in batch_ids}
     mask = open_mask(settings)
     known = _known_episodes(connection, [record for records, _ in read.values() for record in records])
     return {
         batch_id: FailingLines(tuple(mask.line(record, known) for record in records), has_more, mask.key is not None)
         for batch_id, (records, has_more) in read.items()
     }
+
+
+def _read_if_possible(
+    settings: Settings,
+    batch_id: str,
+    limit: int,
+    must_be_read: bool,  # noqa: FBT001 - handed through
+) -> tuple[list[dict[str, Any]], bool]:
+    try:
+        return _read(settings, batch_id, limit)
+    except (EvidenceError, OSError) as error:
+        if must_be_read:
+            raise
+        logs.event("evidence cannot be read", level=logging.WARNING, batch_id=batch_id, cause=f"{error}")
+        return [], False
 
 
 def _read(settings: Settings, batch_id: str, limit: int) -> tuple[list[dict[str, Any]], bool]:

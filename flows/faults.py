@@ -35,16 +35,18 @@ DAMAGED = re.compile(
 MEMORY = re.compile(r"Out of Memory Error|Cannot allocate memory|^MemoryError$")
 LOCKED = re.compile(r"Could not set lock|Conflicting lock")
 HOLDER = re.compile(r"held in (?P<program>.+) \(PID (?P<pid>\d+)\)")
-SAYS_KIND = re.compile(r"([A-Z][A-Za-z ]*?) Error: ")
+SAYS_KIND = re.compile(r"([A-Z][A-Za-z ]{0,30}?) Error: ")
 """As the engine begins what it says, wherever a library quotes it."""
 NO_VALUE_IN_IT = (
     *("IO", "Permission", "Out of Memory", "Connection", "Interrupt", "Transaction", "TransactionContext", "FATAL"),
     *("Binder", "Catalog", "Parser", "Syntax", "Dependency", "Missing Extension"),
 )
 """Kinds of errors that speak of files, tables or SQL; others may quote a value of a row."""
-OF_SEED = re.compile(r"in seed [^\n]*\n")
+OF_SEED = re.compile(r"in seed [^\n]*\n(?!\s*(?:IO|Permission|Out of Memory|Connection|FATAL) Error: )")
 """Where dbt tells of an error in a seed, whose values it reads itself."""
 VALUE_BEGINS = re.compile(r"['\"\n:(]|\d{4}")
+LONGEST = 10_000
+"""Characters of what the engine says that are looked at; it quotes values of any length."""
 FULL_BYTES = 2**20
 """With less room nothing works that keeps its state in a database."""
 
@@ -83,12 +85,20 @@ def is_of_engine(error: BaseException) -> bool:
 
 
 def without_values(text: str) -> str:
-    """What the engine says, cut off where it may go on to quote what is in a row: that comes into no log or page."""
+    """What the engine says, cut off where it may go on to quote what is in a row: that comes into no log or page.
+
+    Behind the cut stands, in fixed words, what is wrong with the surroundings.
+    """
+    text = text[:LONGEST]
     kinds = (match.end() for match in SAYS_KIND.finditer(text) if match[1].strip() not in NO_VALUE_IN_IT)
     seeds = (match.end() for match in OF_SEED.finditer(text))
     begin = min((*kinds, *seeds), default=None)
     value = None if begin is None else VALUE_BEGINS.search(text, begin)
-    return text if value is None else f"{text[: value.start()].rstrip()} [the value is not shown]"
+    if value is None:
+        return text
+    shown = f"{text[: value.start()].rstrip()} [the value is not shown]"
+    faults = (match[0] for pattern in (FULL, FORBIDDEN, MEMORY) if (match := pattern.search(text)))
+    return ": ".join([shown, *(fault for fault in faults if fault not in shown)])
 
 
 def told(error: BaseException) -> str:

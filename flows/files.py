@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -52,15 +53,33 @@ def rename(source: Path, target: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """`rename`, of a folder also to another disk, where it is copied first."""
+    """`rename`, of a folder also to another disk, or from or onto a mount point: then what is in it is moved."""
     try:
         rename(source, target)
     except OSError as error:
-        if error.errno != errno.EXDEV or not source.is_dir():
+        if error.errno not in (errno.EXDEV, errno.EBUSY) or not source.is_dir():
             raise
-        shutil.copytree(source, target)
+        target.mkdir(exist_ok=True)
+        for child in sorted(source.iterdir()):
+            _move_or_copy(child, target / child.name)
         sync_folders(target)
-        shutil.rmtree(source)
+        with suppress(OSError):  # a mount point stays
+            source.rmdir()
+
+
+def _move_or_copy(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        if source.is_dir():
+            shutil.copytree(source, target, copy_function=lambda a, b: copy(Path(a), Path(b)), dirs_exist_ok=True)
+            sync_folders(target)
+            shutil.rmtree(source)
+        else:
+            copy(source, target)
+            source.unlink()
 
 
 def remove(path: Path) -> None:

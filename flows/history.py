@@ -232,8 +232,9 @@ def last_runs(connection: duckdb.DuckDBPyConnection, count: int) -> list[dict[st
 
 
 def last_run(connection: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
-    """The run that ended last, as the row of `ops.runs`, if there was one."""
-    rows = read_dicts(connection, "select * from ops.runs order by finished_at desc limit 1")
+    """The run that ended last by passing or failing, as the row of `ops.runs`, if there was one."""
+    ended = "select * from ops.runs where status in ('passed', 'failed') order by finished_at desc limit 1"
+    rows = read_dicts(connection, ended)
     return rows[0] if rows else None
 
 

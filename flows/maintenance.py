@@ -76,7 +76,7 @@ def checkpoint_warehouse() -> retention.Checkpointed:
     """Make the working database one file without a write-ahead log, and say how much in it is free to be used again."""
     settings = load_settings()
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}")
-    with lock, connect(settings) as connection:
+    with logged_run(settings), lock, connect(settings) as connection:
         checkpointed = retention.checkpoint(settings, connection)
     progress.report("checkpoint", f"{checkpointed}")
     return checkpointed

@@ -125,11 +125,11 @@ def kept_key(path: Path) -> bytes:
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secrets.token_hex(KEY_BYTES))
     files.sync(beside)
-    if path.exists():  # empty, as a full disk leaves it
-        beside.replace(path)
-    else:
-        with suppress(FileExistsError):
-            os.link(beside, path)
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        if path.stat().st_size == 0:  # as a full disk leaves it
+            beside.replace(path)
     beside.unlink(missing_ok=True)
     return path.read_bytes()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -116,6 +114,7 @@ def write(settings: Settings, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_to_textfile(str(path), _registry(settings, of_copy(settings)))
+    path.chmod(0o644)  # for the collector, which is another user, whatever the umask
 
 
 def note_run(settings: Settings, summary: RunSummary, steps: Mapping[str, float]) -> None:
@@ -228,26 +227,13 @@ def _of_last_run(run: LastRun | None) -> Iterator[Metric]:
 def _of_now(settings: Settings) -> Iterator[Metric]:
     """What the notes of runs say, which are there before a run has ended, and after one that was killed."""
     holder = warehouse.current_holder(settings)
-    is_running = holder is not None and _is_alive(holder)
+    is_running = holder is not None and warehouse.is_alive(holder)
     yield _gauge("podcast_writing", "Whether a run, or another command that writes, is at work.", is_running)
     if holder and is_running:
         since = datetime.fromisoformat(holder.since)
         yield _gauge("podcast_writing_since_timestamp_seconds", "Since when (Unix time).", since)
     crashed = len(warehouse.crashed_holders(settings)) + bool(holder and holder.run and not is_running)
     yield _gauge("podcast_crashed_runs", "Runs that were ended from outside and that no run has taken up yet.", crashed)
-
-
-def _is_alive(holder: warehouse.Holder) -> bool:
-    """Whether the process is there; that of another machine is taken to be."""
-    if holder.host != socket.gethostname():
-        return True
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def bounded(values: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:

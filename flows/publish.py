@@ -61,6 +61,8 @@ def publish(
     is published but for the mark in `ops.publishing`, and the next run begins by catching up (`catch_up`). Raises
     `PublishError` when the copy differs from the warehouse.
     """
+    if history.is_recorded(connection, summary.run_id):  # by the first try of a task that is tried again
+        return
     batch_ids = [batch.batch_id for batch in ledger.pending(connection)]
     history.record_steps(connection, summary.run_id, progress.steps())
     copy = settings.published_path.with_name("published.duckdb.new")

@@ -281,7 +281,7 @@ class Settings(BaseSettings):
     )
     lineage_url: str | None = Field(
         None,
-        pattern=r"^https?://[^@\s]+$",
+        pattern=r"^https?://[^@?\s]+$",
         description="address that OpenLineage events are posted to, as in `https://host/api/v1/lineage`; unset: none",
     )
     lineage_key: SecretStr | None = Field(None, description="key that is sent there as a bearer token; unset: none")
@@ -529,7 +529,7 @@ def _shown(name: str, value: object) -> str | None:
 
 def _without_password(value: object) -> object:
     """An address without the user and password that may stand in it."""
-    return re.sub(r"(?<=://)[^/@]*@", "***@", value) if isinstance(value, str) else value
+    return re.sub(r"(?<=://)\S*@", "***@", value) if isinstance(value, str) else value
 
 
 def _unwritable(folder: Path) -> str | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, READ_SECONDS, CALL_SECONDS = 5, 20, 100
 """How long a connection, an answer, and a request with all its repetitions may take: a run never hangs."""
+SLOWEST_BYTES = 64 * 2**10
+"""Bytes a second of a link on which content has the time that it needs, beside that of a call."""
 TRIES = 2
 """So often each of the two libraries asks; between their repetitions both wait longer and longer."""
 IN_A_ROW = 5
@@ -98,12 +100,15 @@ class Store:
 
     # Writing
 
-    def replace(self, contents: Mapping[str, bytes]) -> None:
-        """Let the folder hold these objects, by name, and no others; first they come, then the others go."""
-        bucket, keys = self.folder.bucket, {f"{self.folder.prefix}{name}": name for name in contents}
-        put = [self._start("put_object", Bucket=bucket, Key=key, Body=contents[name]) for key, name in keys.items()]
-        for future in put:
-            self._result(future)
+    def replace(self, contents: Sequence[Path]) -> None:
+        """Let the folder hold these files, by name, and no others; first they come, then the others go.
+
+        A large one goes in parts, and has the time that a slow link needs.
+        """
+        bucket, keys = self.folder.bucket, {f"{self.folder.prefix}{path.name}": path for path in contents}
+        for key, path in keys.items():
+            seconds = CALL_SECONDS + path.stat().st_size / SLOWEST_BYTES
+            self._result(self._begin(self._files._put_file(str(path), f"{bucket}/{key}"), seconds))  # noqa: SLF001
         self._delete([stored.key for stored in self.objects() if stored.key not in keys])
 
     def empty(self) -> None:
@@ -154,8 +159,8 @@ class Store:
     def _start(self, method: str, **arguments: Any) -> Future[dict[str, Any]]:  # noqa: ANN401 - of the call
         return self._begin(self._files._call_s3(method, **arguments))  # noqa: SLF001 - its way to call from coroutines
 
-    def _begin(self, call: Any) -> Future[Any]:  # noqa: ANN401 - a coroutine of the library
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(call, CALL_SECONDS), self._files.loop)
+    def _begin(self, call: Any, seconds: float = CALL_SECONDS) -> Future[Any]:  # noqa: ANN401 - a coroutine of the library
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(call, seconds), self._files.loop)
 
     def _result(self, future: Future[dict[str, Any]], *, none_for: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401
         try:
@@ -166,7 +171,8 @@ class Store:
             raise self._explain(error) from error
 
     def _fetch(self, stored: StoredObject, start: int, end: int) -> Future[bytes]:
-        return self._begin(self._part(stored, start, end))
+        seconds = CALL_SECONDS + PARTS_AHEAD * (end - start) / SLOWEST_BYTES
+        return self._begin(self._part(stored, start, end), seconds)
 
     async def _part(self, stored: StoredObject, start: int, end: int) -> bytes:
         """A part of an object as it was listed, asked for again where the answer breaks off."""

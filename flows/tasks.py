@@ -170,7 +170,6 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
             store=storage.of_landing(settings), progress=tell,
         )  # fmt: skip
         loaded = lineage.of_load(settings, plan, load)
-        quarantine.write_evidence_of_unreadable(settings, connection)
         if settings.log_file or settings.log_format == "json":
             _log_loaded(ledger.pending(connection), run_id)
     return loaded
@@ -295,6 +294,7 @@ def summarise_run(
 ) -> RunSummary:
     """The run as it is about to be published. Raises `GateFailedError` when its lines do not add up."""
     with connect(settings) as connection:
+        quarantine.write_evidence_of_unreadable(settings, connection)
         run, warehouse = history.account(connection)
         pending = ledger.pending(connection)
         empty = ledger.empty_of_run(connection, summary.run_id)

@@ -39,7 +39,7 @@ def record(connection: duckdb.DuckDBPyConnection, run_id: str, batch_ids: Sequen
         """
         insert into ops.batch_transitions
         with last_ones as (
-            select batch_id, arg_max(status, changed_at) as status from ops.batch_transitions group by batch_id
+            select batch_id, arg_max(status, rowid) as status from ops.batch_transitions group by batch_id
         )
         select batches.batch_id, batches.status, ?, ?, false
         from ops.batches

@@ -303,6 +303,19 @@ def current_holder(settings: Settings) -> Holder | None:
     return _read_holder(_note(settings))
 
 
+def is_alive(holder: Holder) -> bool:
+    """Whether the process is there; that of another machine is taken to be."""
+    if holder.host != socket.gethostname():
+        return True
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def _note(settings: Settings) -> Path:
     return settings.home / "warehouse" / "writer.json"
 

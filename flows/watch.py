@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from flows import watch_arrivals
 from flows.errors import LandingError, WatchError
+from flows.logs import OURS
 from flows.watch_decisions import Asked, Memory, Settling, after_run, doubling, left_over, new_files, noticed
 from flows.watch_server import Server, connected
 
@@ -28,11 +29,13 @@ BUSY_SECONDS = 1.0
 """How often the server is asked whether a run is still on its way, while there is something to look at after it."""
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+LOST_SECONDS = 60.0
+"""How often it is looked for runs that lost their process while the server was away."""
 """Between two attempts to reach a server or a landing directory that is not there."""
 NAMED = 5
 """Files that a message names."""
 
-log = logging.getLogger("flows.watch")
+log = logging.getLogger(f"{OURS}.watch")
 
 
 def watch(settings: Settings) -> None:
@@ -41,7 +44,9 @@ def watch(settings: Settings) -> None:
     Raises `LandingError` when the landing directory cannot be read at the start, and `WatchError` when another
     watcher runs for this home or no server is named.
     """
-    _log_to_output()
+    if settings.log_format == "text":
+        _log_to_output()
+    log.setLevel(logging.INFO)
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
     with suppress(KeyboardInterrupt), _the_only_one(settings), connected(settings) as server:
@@ -69,6 +74,8 @@ class Watcher:
     problem: str = ""
     """What keeps it from being done; said once."""
     attempts: int = 0
+    look_for_lost: float = 0.0
+    """When to look for lost runs again."""
     told: frozenset[tuple[str, str]] = frozenset()
     """The files of which it was said that a run did not take them."""
 
@@ -87,6 +94,7 @@ class Watcher:
     def _act(self, now: float) -> None:
         """Look, if no run is on its way, and ask for one, if there is a reason."""
         try:
+            self._enter_lost_runs(now)
             if self._is_busy(now):
                 self.not_before = max(now + BUSY_SECONDS, self.memory.not_before)
             else:
@@ -95,6 +103,13 @@ class Watcher:
             self._wait_for(str(error), now)
         else:
             self._go_on()
+
+    def _enter_lost_runs(self, now: float) -> None:
+        """A run that lives for the server only would be waited for, for ever."""
+        if now >= self.look_for_lost:
+            for name in self.server.enter_lost_runs(self.settings):
+                log.warning("The run %r had lost its process, and is entered as crashed", name)
+            self.look_for_lost = now + LOST_SECONDS
 
     def _is_busy(self, now: float) -> bool:
         """Whether a run is on its way, or the last one that failed is not long enough ago.
@@ -182,14 +197,12 @@ def _the_only_one(settings: Settings) -> Iterator[None]:
 
 
 def _log_to_output() -> None:
-    """Each message with its time, on standard output."""
+    """Each message with its time, on standard output, besides wherever the log of the settings goes."""
     handler = logging.StreamHandler(sys.stdout)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03d UTC  %(message)s", "%Y-%m-%d %H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

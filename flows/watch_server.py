@@ -90,8 +90,18 @@ class Server:
         name = f"{files:,} new {'file' if files == 1 else 'files'}, {utc_now():%Y-%m-%d %H:%M:%S}"
         with self._answering():
             deployment = self.client.read_deployment_by_name(f"{FLOW}/{DEPLOYMENT}")
-            run = self.client.create_flow_run_from_deployment(deployment.id, state=Scheduled(), name=name, tags=[TAG])
+            run = self.client.create_flow_run_from_deployment(
+                deployment.id, state=Scheduled(), name=name, tags=[TAG],
+                idempotency_key=name,  # a request that was taken and not answered is sent once more
+            )  # fmt: skip
         return str(run.id), run.name
+
+    def enter_lost_runs(self, settings: Settings) -> list[str]:
+        """The names of the runs that were entered as crashed, since their process is gone."""
+        from flows import lost_runs
+
+        with self._answering():
+            return lost_runs.enter_as_crashed(self.client, settings)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -84,11 +84,11 @@ def serving() -> Iterator[Server]:
     """A server with an empty bucket of the name `BUCKET`."""
     server = Server()
     server.start()
-    store().create_bucket(BUCKET, "us-east-1") if BUCKET not in store().buckets else None
+    httpx.post(f"{server.url}/moto-api/reset").raise_for_status()  # of an earlier one in this process
+    store().create_bucket(BUCKET, "us-east-1")
     try:
         yield server
     finally:
-        store().buckets.pop(BUCKET, None)
         server.stop()
 
 

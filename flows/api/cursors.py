@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 from cryptography.fernet import Fernet, InvalidToken
 
-LONGEST = 4000
+LONGEST = 32_000
 """Characters of a cursor that is looked at."""
 
 
@@ -41,7 +41,7 @@ class Cursors:
     def seal(self, place: Place) -> str:
         """A place as text that can stand in an address."""
         content = [place.listing, place.filters, [_packed(value) for value in place.key], place.run_id]
-        return self._fernet.encrypt(json.dumps(content).encode()).decode().rstrip("=")
+        return self._fernet.encrypt(json.dumps(content, ensure_ascii=False).encode()).decode().rstrip("=")
 
     def open(self, text: str) -> Place:
         """The place that a text stands for. Raises `CursorError`."""

@@ -99,7 +99,7 @@ def batches(
 ) -> Iterator[tuple[str, str]]:
     """Ids and pages of batches that are or were in quarantine: why, the first failing lines, and what to type."""
     ids = [batch.batch_id for batch in held_back]
-    lines = evidence.failing_lines(settings, connection, ids, limit=SHOWN_LINES)
+    lines = evidence.failing_lines(settings, connection, ids, limit=SHOWN_LINES, must_be_read=False)
     profiles = _profiles(connection, ids)
     for batch in held_back:
         yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -56,9 +57,12 @@ class SecurityHeaders:
 
 
 def application(settings: Settings) -> Starlette:
-    """The pages under `<home>/site`, to read; whoever asks for another host name than this machine's gets none."""
+    """The pages under `<home>/site`, to read; whoever asks for another host name gets none.
+
+    Taken are the names of this machine, and that of `PODCAST_SITE_URL`, by which a proxy asks.
+    """
     settings.site_dir.mkdir(parents=True, exist_ok=True)
-    hosts = [HOST, "localhost"]
+    hosts = [HOST, "localhost", *filter(None, [urlsplit(settings.site_url or "").hostname])]
     app = Starlette(
         middleware=[Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
     )

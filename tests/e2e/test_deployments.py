@@ -55,6 +55,7 @@ AUTOMATIONS = {
     "podcast: batches held back",
     "podcast: gate failed",
     "podcast: run failed",
+    "podcast: maintenance failed",
     "podcast: run lost",
     "podcast: no new events",
 }
@@ -351,35 +352,44 @@ def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> N
         "actions": [],
     }
     ui.ask("POST", "/automations/", **theirs, enabled=False)
-    before = {automation["name"]: automation["id"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
+    before = {automation["name"]: automation for automation in ui.ask("POST", "/automations/filter", limit=50)}
     assert set(before) == AUTOMATIONS | {"theirs"}
     deployments = {name: ui.deployment(name)["id"] for name in DEPLOYMENTS}
 
-    def deploy(**settings: str) -> str:
+    def deploy(*options: str, **settings: str) -> str:
         done = subprocess.run(
-            [BIN / "podcast", "deploy"],
-            env=environment(ui.home) | {"PREFECT_API_URL": ui.api} | settings,
+            [BIN / "podcast", "deploy", *options],
+            env=environment(ui.home) | {"PREFECT_API_URL": ui.api, "PODCAST_STALE_HOURS": "0.01"} | settings,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert CANARY not in done.stdout + done.stderr
         return done.stdout
 
+    def automations() -> dict[str, Any]:
+        return {automation["name"]: automation for automation in ui.ask("POST", "/automations/filter", limit=50)}
+
     yearly = {"schedule": {"cron": "0 4 1 1 *", "timezone": "UTC"}, "active": True}
     for name in ("podcast-backup/backup", "podcast-pipeline/pipeline"):
         ui.ask("PATCH", f"/deployments/{deployments[name]}", schedules=[yearly])
-    assert "7; notifications go out" in deploy(**alerting(ui.webhook))
+    assert "8; notifications go out" in deploy(), "the address that the server has stays"
     crons = {name: [s["schedule"]["cron"] for s in ui.deployment(name)["schedules"]] for name in DEPLOYMENTS}
     assert crons["podcast-backup/backup"] == ["0 4 1 1 *"], "one that has none in prefect.yaml keeps its own"
     assert crons["podcast-pipeline/pipeline"] == ["*/15 * * * *"]
-    after = {automation["name"]: automation["id"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
-    assert after == before
+    assert automations() == before, "what is not changed keeps what it waits for"
     assert {name: ui.deployment(name)["id"] for name in DEPLOYMENTS} == deployments
 
+    ui.ask("POST", "/automations/", **{n: before["podcast: run lost"][n] for n in ("name", "trigger", "actions")})
+    deploy(PODCAST_STALE_HOURS="2")
+    assert set(automations()) == set(before)
+    assert len(ui.ask("POST", "/automations/filter", limit=50)) == len(before), "a double goes"
+    assert automations()["podcast: no new events"]["trigger"]["within"] == 7200
+
+    assert "2; no notifications go out: as asked for" in deploy("--no-alerts")
+    assert set(automations()) == {"theirs", "podcast: lost runs", "podcast: runs that never began"}
     assert "2; no notifications go out: PODCAST_ALERT_URL is not set" in deploy()
-    left = {automation["name"] for automation in ui.ask("POST", "/automations/filter", limit=50)}
-    assert left == {"theirs", "podcast: lost runs", "podcast: runs that never began"}
     deploy(**alerting(ui.webhook))
+    assert set(automations()) == set(before)
 
 
 def test_a_dry_run_of_a_decision_reports_its_choice_and_changes_nothing(ui: Ui) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import duckdb
 import pytest
 from comparison import write_reference_data
 from lines import event, lines
 
-from flows import publish, tasks, transitions
+from flows import lost_runs, publish, tasks, transitions
 from flows.decisions import backfill_batches, discard_batches, release_batches
 from flows.errors import GateFailedError, LandingError, ReferenceDataError
 from flows.maintenance import checkpoint_warehouse
 from flows.settings import load_settings
-from flows.warehouse import connect, utc_now
+from flows.warehouse import connect, utc_now, writer_lock
 
 if TYPE_CHECKING:
     from conftest import Home
@@ -215,6 +217,61 @@ def test_an_event_of_the_same_cause_has_the_same_id(landed: Home, monkeypatch: p
     run_id = landed.run().run_id
     assert sum(kinds(told(run_id, 3)).values()) == 3
     assert next(marks, "used up") == "used up"
+
+
+def flow_run(pool: str, *, state: str) -> str:
+    """A run of a deployment in the pool that Prefect takes for begun, and at which nobody works."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.client.schemas.objects import StateType
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.states import State
+
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        flow_id = client.create_flow_from_name("lost")
+        deployment = client.create_deployment(flow_id, f"of {pool}", work_pool_name=pool)
+        run = client.create_flow_run_from_deployment(deployment)
+        client.set_flow_run_state(run.id, State(type=StateType(state)), force=True)
+    return str(run.id)
+
+
+def state_of(run_id: str) -> str:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(run_id)).state
+    assert state is not None
+    return str(state.type.value)
+
+
+def enter_as_crashed(patience: float) -> list[str]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return lost_runs.enter_as_crashed(client, load_settings(), patience=timedelta(seconds=patience))
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_that_lives_for_the_server_only_is_entered_as_crashed() -> None:
+    from prefect.events import emit_event
+    from prefect.events.worker import EventsWorker
+
+    lost, pending = flow_run("podcast", state="RUNNING"), flow_run("podcast", state="PENDING")
+    theirs, planned = flow_run("theirs", state="RUNNING"), flow_run("podcast", state="SCHEDULED")
+    writing, beating = flow_run("podcast", state="RUNNING"), flow_run("podcast", state="RUNNING")
+    assert enter_as_crashed(60) == [], "all of them began a moment ago"
+    time.sleep(12)
+    emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": f"prefect.flow-run.{beating}"})
+    EventsWorker.instance().wait_until_empty()
+    time.sleep(1)
+    with writer_lock(load_settings(), purpose="flow run x", run_id=writing):
+        assert len(enter_as_crashed(10)) >= 2
+    found = [state_of(run) for run in (lost, pending, theirs, planned, writing, beating)]
+    assert found == ["CRASHED", "CRASHED", "RUNNING", "SCHEDULED", "RUNNING", "RUNNING"]
+    assert len(enter_as_crashed(0)) == 2, "neither writes any more, nor has one sent a heartbeat just now"
+    assert state_of(writing) == state_of(beating) == "CRASHED"
 
 
 def test_a_checkpoint_makes_the_working_database_one_file(landed: Home) -> None:

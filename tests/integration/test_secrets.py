@@ -25,7 +25,11 @@ SECRETS = {
     f"PODCAST_{name.upper()}": f"{SECRET}-{name}-of-the-settings"
     for name, field in Settings.model_fields.items()
     if "SecretStr" in str(field.annotation)
-} | {"PREFECT_API_AUTH_STRING": f"{SECRET}-user:{SECRET}-password", "PREFECT_API_KEY": f"{SECRET}-key"}
+} | {
+    "PODCAST_S3_ACCESS_KEY_ID": "goes-with-its-secret",
+    "PREFECT_API_AUTH_STRING": f"{SECRET}-user:{SECRET}-password",
+    "PREFECT_API_KEY": f"{SECRET}-key",
+}
 MAY_HOLD_DATA = ("landing", "warehouse", "quarantine")
 
 FAILING = """

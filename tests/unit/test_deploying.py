@@ -22,6 +22,7 @@ NAMES = {
     "podcast: batches held back",
     "podcast: gate failed",
     "podcast: run failed",
+    "podcast: maintenance failed",
     "podcast: run lost",
     "podcast: no new events",
 }
@@ -35,7 +36,7 @@ def test_with_a_block_all_automations_are_there_and_name_it() -> None:
     automations = {a.name: a for a in map(AutomationCore.model_validate, read)}
     actions = [action for a in automations.values() for action in a.actions if action.type == "send-notification"]
     assert {str(action.block_document_id) for action in actions} == {"7f8d3c3e-3f1b-4b59-93a6-6d8c8d7f0a11"}
-    assert len(actions) == 5
+    assert len(actions) == 6
     stale = automations["podcast: no new events"]
     assert stale.trigger.within.total_seconds() == 5400  # type: ignore[union-attr]
     assert "1.5 hours" in stale.actions[0].subject  # type: ignore[union-attr]
@@ -103,9 +104,10 @@ def test_an_address_of_e_mail_sends_a_mail() -> None:
         ({"status": "passed", "message": None}, False),
         ({"status": "failed", "message": "Gate gold failed.\n- 3 rows"}, True),
         ({"status": "failed", "message": "Gate raw failed.\n- 3 rows"}, False),
+        ({"status": "failed", "message": "Gate gold failed.\n- 4 keys"}, False),
         ({"status": "failed", "message": None}, False),
         ({"status": "crashed", "message": "Gate gold failed.\n- 4 rows"}, False),
     ],
 )
-def test_a_failure_has_the_cause_that_its_first_line_says(last: dict[str, object] | None, *, same: bool) -> None:
+def test_a_failure_has_the_cause_that_its_first_lines_say(last: dict[str, object] | None, *, same: bool) -> None:
     assert is_same_cause("Gate gold failed.\n- 4 rows", last) is same

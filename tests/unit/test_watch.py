@@ -126,6 +126,10 @@ class World:
         self._answer()
         return len(self.waiting) + (self.running is not None)
 
+    def enter_lost_runs(self, _: object) -> list[str]:
+        self._answer()
+        return []
+
     def ended(self, run_id: str) -> Ended | None:
         self._answer()
         return Ended(self.endings[run_id], "as it was") if run_id in self.endings else None
@@ -293,7 +297,7 @@ def test_a_run_that_fails_is_asked_for_again_after_pauses_that_grow() -> None:
 
 def test_a_server_that_is_down_is_said_once_and_nothing_is_lost(caplog: pytest.LogCaptureFixture) -> None:
     world = World(server_is_up=False)
-    with watching(world) as watcher, caplog.at_level("INFO", "flows.watch"):
+    with watching(world) as watcher, caplog.at_level("INFO", "podcast.watch"):
         pass_time(world, watcher, 10)
         world.land("a.json")
         pass_time(world, watcher, 300, arriving=True)
@@ -308,7 +312,7 @@ def test_a_server_that_is_down_is_said_once_and_nothing_is_lost(caplog: pytest.L
 
 def test_a_landing_directory_that_goes_away_is_said_once_and_looked_for(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
-    with watching(world) as watcher, caplog.at_level("INFO", "flows.watch"):
+    with watching(world) as watcher, caplog.at_level("INFO", "podcast.watch"):
         pass_time(world, watcher, 1)
         world.landing_is_there = False
         pass_time(world, watcher, 600)
