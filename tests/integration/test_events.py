@@ -16,7 +16,7 @@ from lines import event, lines
 
 from flows import lost_runs, publish, tasks, transitions
 from flows.decisions import backfill_batches, discard_batches, release_batches
-from flows.errors import GateFailedError, LandingError, ReferenceDataError
+from flows.errors import EvidenceError, GateFailedError, LandingError, ReferenceDataError
 from flows.maintenance import checkpoint_warehouse
 from flows.settings import load_settings
 from flows.warehouse import connect, utc_now, writer_lock
@@ -129,6 +129,38 @@ def test_what_a_run_could_not_tell_any_more_the_next_one_tells(
         ("podcast.batch.quarantined", "bad.json"): 1,
         ("podcast.run.quarantined", f"run {run_id}"): 1,
     }
+
+
+def test_a_publication_that_is_tried_again_is_entered_once(landed: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may be away just when the task says that it is done."""
+    reported = tasks.progress.report
+    troubles = iter([ConnectionError("the server is away")])
+
+    def report(step: str, message: str, **fields: Any) -> None:
+        if step == "publish" and (trouble := next(troubles, None)):
+            raise trouble
+        reported(step, message, **fields)
+
+    monkeypatch.setattr(tasks.progress, "report", report)
+    run_id = landed.run().run_id
+    assert next(troubles, "used up") == "used up"
+    for published in (True, False):
+        assert landed.query("select run_id, status from ops.runs", published=published) == [(run_id, "passed")]
+
+
+def test_evidence_that_a_run_could_not_write_the_next_one_writes(landed: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise EvidenceError("the bucket does not answer")
+
+    landed.land({"broken.json.gz": b"\x1f\x8b\x08 broken"})
+    with monkeypatch.context() as patched:
+        patched.setattr(tasks.quarantine, "write_evidence_of_unreadable", refuse)
+        with pytest.raises(EvidenceError):
+            landed.run()
+    ((batch_id,),) = landed.query("select batch_id from ops.batches where reason = 'unreadable_file'")
+    assert not (landed.path / "quarantine" / batch_id).exists()
+    landed.run()
+    assert any((landed.path / "quarantine" / batch_id).iterdir())
 
 
 def test_an_announcement_that_fails_does_not_fail_the_data(landed: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,3 +178,25 @@ def test_of_an_unknown_error_its_kind_is_told() -> None:
     assert faults.told(KeyError("Kanari")).startswith("KeyError")
     assert faults.told(KeyboardInterrupt()) == "ended from outside: KeyboardInterrupt"
     assert faults.told(TransformError("dbt could not")) == "dbt could not"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Runtime Error in seed users (seeds/users.csv)\n  IO Error: Could not write: No space left on device", "full"),
+        ("Invalid Input Error: Attempting to execute 'u1'\nError: IO Error: No space left on device", "full"),
+        ("Runtime Error in seed users (seeds/users.csv)\n  Permission denied", "forbidden"),
+    ],
+)
+def test_what_is_wrong_with_the_surroundings_is_known_behind_the_cut(settings: Settings, text: str, kind: str) -> None:
+    shown = faults.without_values(text)
+    assert "u1" not in shown
+    explained = faults.explain(TransformError(f"dbt could not build it.\n{shown}"), settings)
+    assert isinstance(explained, {"full": DiskFullError, "forbidden": NotPermittedError}[kind])
+
+
+def test_a_long_value_is_cut_off_unseen() -> None:
+    """In no time: whoever waits for this holds the lock of the warehouse."""
+    shown = faults.without_values(f"Conversion Error: Could not convert string '{'A' * 300_000}' to INT32")
+    assert shown == "Conversion Error: Could not convert string [the value is not shown]"
+    assert len(faults.without_values("A" * 300_000)) == faults.LONGEST
