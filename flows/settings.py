@@ -487,7 +487,8 @@ def show_settings() -> tuple[Settings, tuple[Shown, ...]]:
 
 def check_folders(settings: Settings) -> None:
     """Raise `SettingsError` naming each folder that has to be written and cannot be."""
-    folders = {"HOME": settings.home} | ({"LOG_FILE": settings.log_file.parent} if settings.log_file else {})
+    written = {"LOG_FILE": settings.log_file, "METRICS_FILE": settings.metrics_file}
+    folders = {"HOME": settings.home} | {name: path.parent for name, path in written.items() if path}
     problems = [f"{PREFIX}{name}: {why}." for name, path in folders.items() if (why := _unwritable(path))]
     if problems:
         raise SettingsError("\n".join(problems))
