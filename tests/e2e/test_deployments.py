@@ -348,7 +348,7 @@ def test_an_alert_that_fails_does_not_fail_the_data(ui: Ui) -> None:
 def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> None:
     theirs = {
         "name": "theirs",
-        "trigger": {"type": "event", "expect": ["x"], "threshold": 1, "within": 0},
+        "trigger": {"type": "event", "posture": "Reactive", "expect": ["x"], "threshold": 1, "within": 0},
         "actions": [],
     }
     ui.ask("POST", "/automations/", **theirs, enabled=False)
