@@ -232,8 +232,9 @@ def assert_one_at_a_time(team: Team) -> None:
 
 def test_an_operator_runs_a_command_as_the_units_do(killed: Killed) -> None:
     team = killed.team
-    assert json.loads(team.do_as_the_pipeline("run", "--json"))["status"] in {"passed", "nothing_new"}
-    assert [run["state_type"] for run in team.flow_runs() if run["deployment_id"] is None] == ["COMPLETED"]
+    ran = json.loads(team.do_as_the_pipeline("run", "--full-refresh", "--json"))
+    assert ran["status"] == "passed"
+    assert [run["id"] for run in team.flow_runs() if run["deployment_id"] is None] == [ran["run_id"]]
     assert "quarantined" in team.do_as_the_pipeline("status")
 
 
