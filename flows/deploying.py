@@ -147,8 +147,10 @@ def _put_automations(client: SyncPrefectClient, settings: Settings, block: str |
         found = client.read_automations_by_name(automation.name)
         if not found:
             client.create_automation(automation)
-        elif not _is_same(automation, found[0]):  # one that is changed forgets what it waits for
-            client.update_automation(found[0].id, automation)
+            continue
+        as_paused = automation.model_copy(update={"enabled": found[0].enabled})
+        if not _is_same(as_paused, found[0]):  # one that is changed forgets what it waits for
+            client.update_automation(found[0].id, as_paused)
         for double in found[1:]:  # as of two first deployments at the same time
             client.delete_automation(double.id)
     _remove(client, [a["name"] for a in read_automations(settings, "any")], keep=[a.name for a in wanted])

@@ -380,7 +380,9 @@ def test_deploying_again_changes_nothing_and_keeps_what_is_not_ours(ui: Ui) -> N
     assert {name: ui.deployment(name)["id"] for name in DEPLOYMENTS} == deployments
 
     ui.ask("POST", "/automations/", **{n: before["podcast: run lost"][n] for n in ("name", "trigger", "actions")})
+    ui.ask("PATCH", f"/automations/{before['podcast: no new events']['id']}", enabled=False)
     deploy(PODCAST_STALE_HOURS="2")
+    assert automations()["podcast: no new events"]["enabled"] is False, "a person paused it"
     assert set(automations()) == set(before)
     assert len(ui.ask("POST", "/automations/filter", limit=50)) == len(before), "a double goes"
     assert automations()["podcast: no new events"]["trigger"]["within"] == 7200
