@@ -57,7 +57,7 @@ def main() -> None:
 def generate(folder: Path, files: int) -> list[Path]:
     """Small files with the reference data to them."""
     podcast = Path(sys.executable).with_name("podcast")
-    options = ["--events", str(EVENTS * files), "--files", str(files), "--out", folder]
+    options = ["--events", str(EVENTS * files), "--files", str(files), "--dirty", "0", "--out", folder]
     subprocess.run([podcast, "generate", *options], check=True, capture_output=True)
     return sorted(path for path in (folder / "landing").rglob("*") if path.is_file())
 
