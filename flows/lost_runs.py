@@ -27,13 +27,18 @@ MESSAGE = "Its process is gone. The next run goes on from what was committed."
 def enter_as_crashed(client: SyncPrefectClient, settings: Settings, *, patience: timedelta = PATIENCE) -> list[str]:
     """The names of the runs of our pool that were alive for Prefect only, and no longer are.
 
-    A run lives that writes the warehouse now, or that began, or sent a heartbeat, not longer than `patience` ago.
+    A run lives that writes the warehouse now, or that began, or sent a heartbeat, not longer than `patience` ago. While
+    something writes that does not say of which run it is, as a backup, nothing is entered.
     """
     from prefect.states import Crashed
 
     since = datetime.now(UTC) - patience
     holder = current_holder(settings)
-    writing = holder.run if holder and is_alive(holder) else None
+    if holder and not is_alive(holder):
+        holder = None
+    if holder and not holder.run:
+        return []
+    writing = holder.run if holder else None
     lost = [
         run
         for run in _unfinished(client)
