@@ -437,7 +437,13 @@ def test_a_second_watcher_for_a_home_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_server_it_does_not_start_one_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(WatchError, match="PREFECT_API_URL"), connected(Settings(home=tmp_path)):
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        pytest.raises(WatchError, match="PREFECT_API_URL"),
+        connected(Settings(home=tmp_path)),
+    ):
         pass
 
 
