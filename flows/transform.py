@@ -74,14 +74,26 @@ def generate_docs(settings: Settings) -> Path:
 
     Raises `TransformError`.
     """
-    from dbt.cli.main import dbtRunner
-
     folder = dbt_dir(settings) / "docs"
     made_of, stamp = settings.documentation_hash(), folder / "made_of"
     if stamp.is_file() and stamp.read_text() == made_of:
         return folder
+    result = _call_dbt(settings, "docs", "generate")
+    if not result.success:
+        raise TransformError(f"dbt could not document the models; what is published is whole. {_exception(result)}")
+    folder.mkdir(exist_ok=True)
+    for name in ("index.html", "manifest.json", "catalog.json"):
+        shutil.copyfile(dbt_dir(settings) / "target" / name, folder / name)
+    stamp.write_text(made_of)
+    return folder
+
+
+def _call_dbt(settings: Settings, *command: str) -> Any:  # noqa: ANN401 - dbt's own type
+    """One of dbt's commands that build nothing, in this process; it writes no log, which would keep quoted values."""
+    from dbt.cli.main import dbtRunner
+
     arguments = [
-        "docs", "generate",
+        *command,
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
@@ -90,16 +102,9 @@ def generate_docs(settings: Settings) -> Path:
     ]  # fmt: skip
     with _environment(settings):
         try:
-            result = dbtRunner().invoke(arguments)
+            return dbtRunner().invoke(arguments)
         finally:
             close_connections()
-    if not result.success:
-        raise TransformError(f"dbt could not document the models; what is published is whole. {_exception(result)}")
-    folder.mkdir(exist_ok=True)
-    for name in ("index.html", "manifest.json", "catalog.json"):
-        shutil.copyfile(dbt_dir(settings) / "target" / name, folder / name)
-    stamp.write_text(made_of)
-    return folder
 
 
 def manifest(settings: Settings) -> Path:
@@ -112,23 +117,9 @@ def manifest(settings: Settings) -> Path:
         stamp = folder / "made_of"
         if stamp.is_file() and stamp.read_text() == made_of:
             return folder / "manifest.json"
-    from dbt.cli.main import dbtRunner
-
-    arguments = [
-        "parse",
-        "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
-        "--project-dir", str(DBT_PROJECT),
-        "--profiles-dir", str(DBT_PROJECT),
-        "--target-path", str(dbt_dir(settings) / "target"),
-        "--quiet",
-    ]  # fmt: skip
-    with _environment(settings):
-        try:
-            result = dbtRunner().invoke(arguments)
-        finally:
-            close_connections()
+    result = _call_dbt(settings, "parse")
     if not result.success:
-        raise TransformError(f"dbt could not read the project. {result.exception or ''}")
+        raise TransformError(f"dbt could not read the project. {_exception(result)}")
     folder.mkdir(exist_ok=True)
     shutil.copyfile(dbt_dir(settings) / "target" / "manifest.json", folder / "manifest.json")
     stamp.write_text(made_of)
