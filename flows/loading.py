@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 4 * 2**20
 """A block is cut at the first line end after this many bytes."""
-STATEMENT_BYTES = 32 * 2**20
-"""A statement inserts about this many bytes of blocks."""
+STATEMENT_BYTES = 2 * 2**20
+"""A statement inserts about this many bytes of blocks: one, or many of small files. More at once costs copies."""
 TOGETHER_LINES = 2048
 """Rows that the engine holds in memory together, whatever its limit says, wherever a query reads or writes them."""
 TRANSACTION_FILES = 1000
 TRANSACTION_BYTES = 512 * 2**20
 """A transaction ends after the file that passes one of the two."""
-BRANCHES = 4
-"""An insert is a union of this many branches, which the engine runs in parallel."""
 
 NOT_BLANK = r"[^\s\x0b\x{85}\p{Z}]"
 """Matches a line with a character other than the 25 that have the Unicode property White_Space."""
@@ -172,18 +170,22 @@ class _Writer:
     def add(self, block: Block) -> None:
         if not block.content.strip():
             return  # blank lines, which are no rows; a file can be packed full of them
-        self.blocks.append(block)
+        self.blocks.append(replace(block, content=_without_line_ends(block.content)))
         self.size += len(block.content)
         if self.size >= STATEMENT_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        text = [b for b in self.blocks if _is_utf8(b.content)]
-        if text:
-            self.connection.execute(INSERT_TEXT, _parameters(text))
+        blocks = [block for block in self.blocks if _is_utf8(block.content)]
         for block in self.blocks:
             if not _is_utf8(block.content):
-                self.connection.execute(INSERT_BYTES, _byte_parameters(block))
+                content, numbers, lines = _without_bytes(block)
+                blocks.append(replace(block, content=content))
+                named = [block.batch_id, block.filename, block.load_at]
+                self.connection.execute(INSERT_BYTES, [*named, numbers, lines])
+        if blocks:
+            columns = ("batch_id", "filename", "load_at", "first_line", "content")
+            self.connection.execute(INSERT_TEXT, [[getattr(block, name) for block in blocks] for name in columns])
         self.blocks, self.size = [], 0
 
     def forget(self) -> None:
@@ -493,6 +495,21 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
+def _without_line_ends(content: bytes) -> bytes:
+    """The lines without the carriage return that some have before the line feed."""
+    return content.replace(b"\r\n", b"\n").removesuffix(b"\r") if b"\r" in content else content
+
+
+def _without_bytes(block: Block) -> tuple[bytes, list[int], list[bytes]]:
+    """The block with a blank for each line that is not UTF-8, and the numbers and contents of these."""
+    lines = block.content.split(b"\n")
+    odd = [place for place, line in enumerate(lines) if not (line.isascii() or _is_utf8(line))]
+    found = [lines[place] for place in odd]
+    for place in odd:
+        lines[place] = b""
+    return b"\n".join(lines), [block.first_line + place for place in odd], found
+
+
 # The statements
 
 _KEY_LIST = "[" + ", ".join(f"'{key}'" for key in KEYS) + "]"
@@ -527,23 +544,45 @@ def _of_last(function: str) -> str:
     return f"[{', '.join(members)}]"
 
 
+# Nearly all lines are of the plainest kind: the five keys at most, each once, and as values null, a text without an
+# escape, or a whole number. What says so in one pass needs no other look but the one that takes the values out.
+_PLAIN_VALUE = r'(?:"[^"\\\x00-\x1f]*"|null|0|[1-9][0-9]{0,17})'
+_MEMBER = f'"(?:{"|".join(KEYS)})": ?{_PLAIN_VALUE}'
+_IN_ORDER = rf'\{{"{KEYS[0]}": ?{_PLAIN_VALUE}{"".join(f"""(?:, ?"{k}": ?{_PLAIN_VALUE})?""" for k in KEYS[1:])}\}}'
+_IN_ANY_ORDER = rf"\{{{_MEMBER}(?:, ?{_MEMBER}){{0,{len(KEYS) - 1}}}\}}"
+_TWICE = "|".join(f'"{key}":.*"{key}":' for key in KEYS)
+_IS_PLAIN = f"""case
+    when regexp_full_match(line, '{_IN_ORDER}') then true
+    when regexp_full_match(line, '{_IN_ANY_ORDER}') then not regexp_matches(line, '{_TWICE}')
+    else false
+end"""
+_PLAIN_KEYS = "{" + ", ".join(f'"{key}": "VARCHAR"' for key in KEYS) + "}"
 _SCALARS = ", ".join(
     f"case when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}" for i, key in enumerate(KEYS, 1)
 )
 
 
 def _insert(lines: str) -> str:
-    """The insert of all lines that `lines` selects (batch, file, line number, `line` or else `line_bytes`)."""
+    """The insert of all lines that `lines` selects (batch, file, line number, text)."""
     return f"""
 insert into bronze.raw_events by name
 with lines as (
     {lines}
 ),
+seen as materialized (
+    select *, coalesce({_IS_PLAIN}, false) as is_plain
+    from lines
+),
+plain as (
+    select *, json_transform(case when is_plain then line end, '{_PLAIN_KEYS}') as json
+    from seen
+    where is_plain
+),
 json as (
     -- null where the line is no JSON: whatever the engine computes early, it never meets broken text
     select *, case when json_valid(line) and {_IS_STRICT} then line end as json_line
-    from lines
-    where line is null or regexp_matches(line, '{NOT_BLANK}')
+    from seen
+    where not is_plain and regexp_matches(line, '{NOT_BLANK}')
 ),
 objects as (
     select *, case when json_type(json_line) = 'OBJECT' then json_line end as object_line
@@ -578,13 +617,25 @@ select
     batch_id,
     filename,
     line_number,
+    {", ".join(f"json.{key}" for key in KEYS)},
+    null as rescued,
+    null as rescued_bytes,
+    false as is_malformed,
+    false as has_further_keys,
+    load_at
+from plain
+union all by name
+select
+    batch_id,
+    filename,
+    line_number,
     {_SCALARS},
     case
         when object_line is null
             or has_further_keys or has_repeated_keys or list_has_any(types, ['OBJECT', 'ARRAY'])
         then line
     end as rescued,
-    line_bytes as rescued_bytes,
+    null as rescued_bytes,
     object_line is null as is_malformed,
     has_further_keys,
     load_at
@@ -592,49 +643,31 @@ from valued
 """
 
 
-_BLOCKS = """
+INSERT_TEXT = _insert("""
+    select
+        batch_id, filename, load_at,
+        first_line + unnest(range(len(block_lines))) as line_number,
+        unnest(block_lines) as line
+    from (
         select
             unnest(?::varchar[]) as batch_id,
             unnest(?::varchar[]) as filename,
             unnest(?::timestamp[]) as load_at,
             unnest(?::bigint[]) as first_line,
             string_split(decode(unnest(?::blob[])), chr(10)) as block_lines
-"""
-_BRANCH = f"""
-    select
-        batch_id, filename, load_at,
-        first_line + unnest(range(len(block_lines))) as line_number,
-        regexp_replace(unnest(block_lines), '\\r$', '') as line,
-        null::blob as line_bytes
-    from ({_BLOCKS}    )
-"""
-INSERT_TEXT = _insert(" union all ".join([_BRANCH] * BRANCHES))
-"""Inserts the lines of blocks that are UTF-8; takes the columns of `BRANCHES` lists of blocks."""
-
-INSERT_BYTES = _insert("""
-    select
-        batch_id, filename, load_at, line_number,
-        try(decode(line_content)) as line,
-        case when try(decode(line_content)) is null then line_content end as line_bytes
-    from (
-        select
-            ?::varchar as batch_id, ?::varchar as filename, ?::timestamp as load_at,
-            unnest(?::bigint[]) as line_number, unnest(?::blob[]) as line_content
     )
 """)
-"""Inserts the lines of one block in which some line is not UTF-8."""
+"""Inserts the lines of blocks; takes their columns as lists."""
 
-
-def _parameters(blocks: Sequence[Block]) -> list[list[Any]]:
-    """The blocks' columns, the blocks dealt out over the branches."""
-    return [
-        [getattr(block, name) for block in blocks[branch::BRANCHES]]
-        for branch in range(BRANCHES)
-        for name in ("batch_id", "filename", "load_at", "first_line", "content")
-    ]
-
-
-def _byte_parameters(block: Block) -> list[Any]:
-    lines = [line.removesuffix(b"\r") for line in block.content.split(b"\n")]
-    numbers = list(range(block.first_line, block.first_line + len(lines)))
-    return [block.batch_id, block.filename, block.load_at, numbers, lines]
+INSERT_BYTES = """
+insert into bronze.raw_events by name
+select
+    ?::varchar as batch_id,
+    ?::varchar as filename,
+    ?::timestamp as load_at,
+    unnest(?::bigint[]) as line_number,
+    unnest(?::blob[]) as rescued_bytes,
+    true as is_malformed,
+    false as has_further_keys
+"""
+"""Inserts the lines of one block that are not UTF-8."""
