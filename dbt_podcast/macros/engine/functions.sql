@@ -7,7 +7,11 @@
 
 {% macro duckdb__trim_unicode(text) -%}
     {%- set code_points = [9, 10, 11, 12, 13, 32, 133, 160, 5760] + range(8192, 8203) | list + [8232, 8233, 8239, 8287, 12288] -%}
-    trim({{ text }}, {% for code_point in code_points %}chr({{ code_point }}){{ " || " if not loop.last }}{% endfor %})
+    {#- Nearly every text begins and ends with a character of ASCII that is none of them, and is told by that much faster. #}
+    case
+        when regexp_full_match({{ text }}, '(?s)[!-~](?:.*[!-~])?') then {{ text }}
+        else trim({{ text }}, {% for code_point in code_points %}chr({{ code_point }}){{ " || " if not loop.last }}{% endfor %})
+    end
 {%- endmacro %}
 
 

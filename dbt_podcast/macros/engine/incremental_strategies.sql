@@ -12,9 +12,8 @@
 
 {#- Rows of the keys this run's batches touch leave; the model gives the rows that hold these keys now. -#}
 {% macro get_incremental_replace_touched_keys_sql(arg_dict) -%}
-    delete from {{ arg_dict["target_relation"] }}
-    where key_hash in (select key_hash from {{ ref("touched_keys") }})
-        and interaction_id in (select interaction_id from {{ ref("touched_keys") }});
+    delete from {{ arg_dict["target_relation"] }} as held
+    where {{ is_touched("held.key_hash", 'held."timestamp"') }};
     {{ _insert_new_rows(arg_dict) }}
 {%- endmacro %}
 

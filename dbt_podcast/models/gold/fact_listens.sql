@@ -49,9 +49,6 @@ activities as (
         duration,
         "timestamp" as starts_at,
         {{ event_end("event_type", '"timestamp"', "duration") }} as ends_at,
-        min("timestamp") filter (where event_type = 'play') over (
-            partition by user_id, episode_id
-        ) as first_played_at,
         load_at
     from facts
 
@@ -87,7 +84,7 @@ listens as (
         count(*) filter (where event_type = 'play') as starts,
         max(duration) as furthest_claim_seconds,
         min(starts_at) filter (where event_type = 'complete') as completed_at,
-        min(first_played_at) as first_played_at,
+        min(starts_at) filter (where event_type = 'play') as first_play_at,
         min(starts_at) as started_at,
         max(ends_at) as ended_at,
         max(load_at) as last_load_at
@@ -104,6 +101,7 @@ measured as (
         row_number() over (
             partition by listens.user_id, listens.episode_id order by listens.started_at
         ) as session_number,
+        min(listens.first_play_at) over (partition by listens.user_id, listens.episode_id) as first_played_at,
         episode_lengths.episode_seconds,
         listens.completed_at is not null as is_completed,
         {{ reaches_percent("listens.furthest_claim_seconds", "episode_lengths.episode_seconds", qualified_percent()) }}

@@ -10,10 +10,10 @@ with
 
 cleansed_events as (
 
-    select * from {{ ref("cleansed_events") }}
+    select cleansed_events.*
+    from {{ ref("cleansed_events") }} as cleansed_events
     {% if is_incremental() %}
-    where key_hash in (select key_hash from {{ ref("touched_keys") }})
-        and interaction_id in (select interaction_id from {{ ref("touched_keys") }})
+    where {{ is_touched("cleansed_events.key_hash", 'cleansed_events."timestamp"') }}
     {% endif %}
 
 )

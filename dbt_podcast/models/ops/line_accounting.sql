@@ -1,5 +1,5 @@
 -- grain: one batch attempt that this run works on; where each of its lines went
-{{ config(tags=["gold"]) }}
+{{ config(materialized="table", tags=["gold"]) }}
 
 with
 

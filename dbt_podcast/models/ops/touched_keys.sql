@@ -20,9 +20,6 @@ pending_rows as (
 select distinct
     batch_id,
     key_hash,
-    {{ hash_text(interaction_key(
-        trim_unicode("user_id"), trim_unicode("episode_id"), "event_kind", "event_at"
-    )) }} as interaction_id,
     {{ trim_unicode("user_id") }} as user_id,
     {{ trim_unicode("episode_id") }} as episode_id,
     event_at
@@ -35,7 +32,6 @@ union
 select
     cleansed_events.batch_id,
     cleansed_events.key_hash,
-    cleansed_events.interaction_id,
     cleansed_events.user_id,
     cleansed_events.episode_id,
     cleansed_events."timestamp" as event_at
@@ -51,7 +47,6 @@ union
 select
     earlier.batch_id,
     earlier.key_hash,
-    earlier.interaction_id,
     earlier.user_id,
     earlier.episode_id,
     earlier.event_at

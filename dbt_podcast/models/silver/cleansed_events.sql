@@ -15,26 +15,13 @@ validated_events as (
 
 ),
 
-{% if is_incremental() %}
-touched_times as (
-
-    select distinct
-        key_hash,
-        event_at
-    from {{ ref("touched_keys") }}
-
-),
-{% endif %}
-
 -- every accepted row that claims a key which this run touches, whichever run brought it
 claims as (
 
     select validated_events.*
     from validated_events
     {% if is_incremental() %}
-    inner join touched_times
-        on validated_events.key_hash = touched_times.key_hash
-        and validated_events.event_at = touched_times.event_at
+    where {{ is_touched("validated_events.key_hash", "validated_events.event_at") }}
     {% endif %}
 
 ),
@@ -59,6 +46,16 @@ cleansed as (
 
 ),
 
+-- nearly all keys have one claim, and need no comparison
+rivals as (
+
+    select key_hash
+    from claims
+    group by key_hash
+    having count(*) > 1
+
+),
+
 ranked as (
 
     select
@@ -69,6 +66,22 @@ ranked as (
             order by load_at desc, filename desc, line_number desc
         ) as best_first
     from cleansed
+    where key_hash in (select key_hash from rivals)
+
+),
+
+events as (
+
+    select
+        *,
+        0 as duplicate_count,
+        1 as best_first
+    from cleansed
+    where key_hash not in (select key_hash from rivals)
+
+    union all
+
+    select * from ranked
 
 )
 
@@ -88,9 +101,5 @@ select
 
     "timestamp",
     load_at
-from ranked
+from events
 where best_first = 1
-    {% if is_incremental() %}
-    -- a key that shares its hash and its time with a touched one is left alone
-    and interaction_id in (select interaction_id from {{ ref("touched_keys") }})
-    {% endif %}

@@ -10,5 +10,6 @@ left join {{ ref("dim_users") }} as dim_users
     on facts.user_id = dim_users.user_id
 left join {{ ref("dim_episodes") }} as dim_episodes
     on facts.episode_id = dim_episodes.episode_id
-where facts.key_hash in (select key_hash from {{ ref("touched_keys") }})
-    and facts.interaction_id in (select interaction_id from {{ ref("touched_keys") }})
+{% if not is_everything_touched() %}
+where {{ is_touched("facts.key_hash", 'facts."timestamp"') }}
+{% endif %}

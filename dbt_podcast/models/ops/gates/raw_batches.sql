@@ -1,5 +1,5 @@
 -- grain: one batch that the raw gate judges
-{{ config(tags=["raw"]) }}
+{{ config(materialized="table", tags=["raw"]) }}
 
 with
 
