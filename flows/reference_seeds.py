@@ -85,31 +85,35 @@ def _records(text: str) -> tuple[list[str], list[Row]]:
 
 
 def _of_rows(kind: Kind, header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    whole = []
     for line, fields in rows:
-        if len(fields) == len(header):
-            whole.append((line, dict(zip(header, fields, strict=True))))
-        else:
+        if len(fields) != len(header):
             yield f"line {line:,} has {len(fields)} fields, the header {len(header)}"
-    yield from _of_ids(kind.columns[0], whole)
+    whole = [row for row in rows if len(row[1]) == len(header)]
+    yield from _of_ids(kind.columns[0], _column(header, kind.columns[0], whole))
     for column, type_ in kind.types.items():
-        yield from _of_type(column, type_, whole)
+        yield from _of_type(column, type_, _column(header, column, whole))
 
 
-def _of_ids(column: str, rows: Sequence[tuple[int, dict[str, str]]]) -> Iterator[str]:
+def _column(header: Sequence[str], column: str, rows: Sequence[Row]) -> Iterator[tuple[int, str]]:
+    """The values of one column, with their lines; of a column that is there twice the last."""
+    position = max(at for at, name in enumerate(header) if name == column)
+    return ((line, fields[position]) for line, fields in rows)
+
+
+def _of_ids(column: str, values: Iterator[tuple[int, str]]) -> Iterator[str]:
     first: dict[str, int] = {}
-    for line, row in rows:
-        if not (id_ := trimmed(row[column])):
+    for line, value in values:
+        if not (id_ := trimmed(value)):
             yield f"line {line:,}: {column} is blank"
         elif line != (before := first.setdefault(id_, line)):
             yield f"line {line:,}: {column} is that of line {before:,}; every line needs one of its own"
 
 
-def _of_type(column: str, type_: str, rows: Sequence[tuple[int, dict[str, str]]]) -> Iterator[str]:
+def _of_type(column: str, type_: str, values: Iterator[tuple[int, str]]) -> Iterator[str]:
     """What cannot be taken as the type of the column; nothing is null."""
     import duckdb
 
-    given = [(line, row[column]) for line, row in rows if row[column]]
+    given = [(line, value) for line, value in values if value]
     with duckdb.connect() as connection:
         wrong = connection.execute(
             f"""
