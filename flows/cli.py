@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,17 +151,14 @@ def _nothing_new(settings: Settings, plan: Plan) -> RunSummary:
 
 def _run_flow(settings: Settings, module: str, call: Callable[[Any], RunSummary], *, quiet: bool = False) -> RunSummary:
     """Call a flow of a module, whose import takes seconds, in this process, with its steps on the terminal."""
+    from flows import progress, starting
     from flows.terminal import console, showing_steps
 
     _prepare_prefect(settings)
-    if quiet:
-        from flows import progress
-
-        with progress.listening(lambda _step, _message: None):
-            return call(import_module(f"flows.{module}"))
-    console.print(f"Running the pipeline over {settings.landing_dir}", markup=False)
-    with showing_steps():
-        return call(import_module(f"flows.{module}"))
+    if not quiet:
+        console.print(f"Running the pipeline over {settings.landing_dir}", markup=False)
+    with progress.listening(lambda _step, _message: None) if quiet else showing_steps():
+        return call(starting.load(f"flows.{module}"))
 
 
 def _prepare_prefect(settings: Settings) -> None:

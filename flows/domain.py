@@ -136,9 +136,13 @@ class LandedFile:
 
 @dataclass(frozen=True)
 class Landing:
-    """What a look at the landing directory found; `ignored` and `refused` name files and say why."""
+    """What a look at the landing directory found; `ignored` and `refused` name files and say why.
+
+    Of files on a disk that are as they were known, only the names are there, as `unchanged`.
+    """
 
     files: tuple[LandedFile, ...]
+    unchanged: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()

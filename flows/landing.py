@@ -28,6 +28,7 @@ COMPRESSED_SUFFIXES = (".gz", ".zst")
 @dataclass
 class _Findings:
     files: list[LandedFile] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
     young: list[LandedFile] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
@@ -62,7 +63,8 @@ def _why(error: OSError) -> str:
 
 def _note_missing(connection: duckdb.DuckDBPyConnection, known: Mapping[str, str], landing: Landing) -> tuple[str, ...]:
     """The files with rows that are gone since the last look, noted in the ledger; their rows stay."""
-    seen = {f.filename for f in landing.files} | set(landing.unsettled) | {name for name, _ in landing.refused}
+    seen = {f.filename for f in landing.files}.union(landing.unchanged, landing.unsettled)
+    seen |= {name for name, _ in landing.refused}
     unseen_folders = tuple(f"{name}/" for name, _ in landing.refused)
     gone = {name for name in known.keys() - seen if not name.startswith(unseen_folders)}
     before = ledger.missing(connection)
@@ -93,6 +95,7 @@ def find_files(directory: Path, *, known: Mapping[str, str], settle_seconds: flo
     unsettled = _look_again(found, settle_seconds)
     return Landing(
         files=tuple(sorted(found.files, key=lambda f: f.filename)),
+        unchanged=tuple(found.unchanged),
         unsettled=tuple(sorted(unsettled)),
         ignored=tuple(sorted(found.ignored)),
         refused=tuple(sorted(found.refused)),
@@ -247,7 +250,7 @@ def _walk(root: Path, found: _Findings) -> Iterator[os.DirEntry[str]]:
         except OSError as error:
             if directory == root:
                 raise LandingError(f"The landing directory {root} cannot be read: {error.strerror}.") from None
-            found.refused.append((_display(directory, root), f"cannot be read: {error.strerror}"))
+            found.refused.append((_display(str(directory), root), f"cannot be read: {error.strerror}"))
             continue
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -260,16 +263,19 @@ def _look_at(
     entry: os.DirEntry[str], root: Path, found: _Findings, *, known: Mapping[str, str], newest_settled: int
 ) -> None:
     """Sort one entry into files, young files, ignored or refused."""
-    name = _display(Path(entry.path), root)
+    name = _display(entry.path, root)
     if reason := _refusal(entry, root):
         found.refused.append((name, reason))
     elif not is_event_file(entry.name):
         found.ignored.append(name)
     else:
         info = entry.stat()
-        file = LandedFile(name, Path(entry.path), info.st_size, fingerprint(info))
-        is_young = info.st_mtime_ns > newest_settled and known.get(name) != file.fingerprint
-        (found.young if is_young else found.files).append(file)
+        mark = fingerprint(info)
+        if known.get(name) == mark:
+            found.unchanged.append(name)
+            return
+        file = LandedFile(name, Path(entry.path), info.st_size, mark)
+        (found.young if info.st_mtime_ns > newest_settled else found.files).append(file)
 
 
 def _refusal(entry: os.DirEntry[str], root: Path) -> str | None:
@@ -315,7 +321,7 @@ def _look_again(found: _Findings, settle_seconds: float) -> list[str]:
     return unsettled
 
 
-def _display(path: Path, root: Path) -> str:
+def _display(path: str, root: Path) -> str:
     """The name relative to the landing directory; bytes that are not UTF-8 shown as escapes."""
-    name = path.relative_to(root).as_posix()
+    name = path.removeprefix(f"{root}".rstrip("/") + "/")
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Where the reference data lies, and in which form: a seed that dbt reads, or files that the engine reads."""
+"""Where the reference data lies, and in which form: a seed as dbt has it, or files for the engine alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS = (
 
 
 class Form(StrEnum):
-    """How the data is read: a seed by dbt, the others by the engine."""
+    """How the data lies there: as a seed of dbt's, or as what only the engine can read."""
 
     SEED = "seed"
     PARQUET = "parquet"
@@ -58,7 +58,7 @@ class Source:
 
     @property
     def is_seed(self) -> bool:
-        """Whether dbt reads it, not the engine."""
+        """Whether it is a seed, which the engine reads by a copy."""
         return self.form is Form.SEED
 
     @property

@@ -23,11 +23,12 @@ TAKEN = {
 """Types of Parquet columns whose values can be such."""
 WHITE_SPACE = (9, 10, 11, 12, 13, 32, 133, 160, 5760, *range(8192, 8203), 8232, 8233, 8239, 8287, 12288)
 """As in the macro `trim_unicode`."""
+_TRIMMED = "".join(map(chr, WHITE_SPACE))
 
 
 def trimmed(text: str) -> str:
     """An id as it is taken: without white space on its ends."""
-    return text.strip("".join(map(chr, WHITE_SPACE)))
+    return text.strip(_TRIMMED)
 
 
 def of_header(kind: Kind, header: Sequence[str]) -> Iterator[str]:

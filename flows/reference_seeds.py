@@ -1,4 +1,4 @@
-"""Reference data that dbt reads, as a seed: what is wrong in which line, and the copy that dbt is given.
+"""Reference data as a seed of dbt's: what is wrong in which line, and the copy that the engine is given.
 
 What is said of a file comes into logs and onto the site: lines and columns are named, values never are.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
 from flows import reference_rules
 from flows.errors import ReferenceDataError
-from flows.reference_files import Kind, Source
+from flows.reference_files import Form, Kind, Source
 from flows.reference_rules import WRITTEN, trimmed
 
 Row = tuple[int, list[str]]
@@ -26,17 +27,19 @@ def problems(source: Source) -> Iterator[str]:
     return (f"{path}: {problem}" for problem in _of_seed(source.kind, path))
 
 
-def write_for_dbt(source: Source, target: Path) -> None:
-    """The seed as dbt reads it without a guess; of data that the engine reads, the header only.
+def copy(source: Source, folder: Path) -> Source:
+    """A seed as the engine reads it without a guess: in a folder, as a part of CSV.
 
     It has the columns that the tables are made of, in their order, one kind of line end, every value in quotes, and
     the ids trimmed. Raises `ReferenceDataError` where the file is no longer what was checked, and `OSError`.
     """
-    rows = _values(source.kind, source.files[0]) if source.is_seed else []
+    target = folder / f"{source.name}.csv"
+    rows = _values(source.kind, source.files[0])
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writerow(source.kind.columns)
         writer.writerows(rows)
+    return replace(source, form=Form.CSV, files=(target,))
 
 
 def _values(kind: Kind, path: Path) -> list[list[str]]:
@@ -82,31 +85,35 @@ def _records(text: str) -> tuple[list[str], list[Row]]:
 
 
 def _of_rows(kind: Kind, header: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    whole = []
     for line, fields in rows:
-        if len(fields) == len(header):
-            whole.append((line, dict(zip(header, fields, strict=True))))
-        else:
+        if len(fields) != len(header):
             yield f"line {line:,} has {len(fields)} fields, the header {len(header)}"
-    yield from _of_ids(kind.columns[0], whole)
+    whole = [row for row in rows if len(row[1]) == len(header)]
+    yield from _of_ids(kind.columns[0], _column(header, kind.columns[0], whole))
     for column, type_ in kind.types.items():
-        yield from _of_type(column, type_, whole)
+        yield from _of_type(column, type_, _column(header, column, whole))
 
 
-def _of_ids(column: str, rows: Sequence[tuple[int, dict[str, str]]]) -> Iterator[str]:
+def _column(header: Sequence[str], column: str, rows: Sequence[Row]) -> Iterator[tuple[int, str]]:
+    """The values of one column, with their lines; of a column that is there twice the last."""
+    position = max(at for at, name in enumerate(header) if name == column)
+    return ((line, fields[position]) for line, fields in rows)
+
+
+def _of_ids(column: str, values: Iterator[tuple[int, str]]) -> Iterator[str]:
     first: dict[str, int] = {}
-    for line, row in rows:
-        if not (id_ := trimmed(row[column])):
+    for line, value in values:
+        if not (id_ := trimmed(value)):
             yield f"line {line:,}: {column} is blank"
         elif line != (before := first.setdefault(id_, line)):
             yield f"line {line:,}: {column} is that of line {before:,}; every line needs one of its own"
 
 
-def _of_type(column: str, type_: str, rows: Sequence[tuple[int, dict[str, str]]]) -> Iterator[str]:
+def _of_type(column: str, type_: str, values: Iterator[tuple[int, str]]) -> Iterator[str]:
     """What cannot be taken as the type of the column; nothing is null."""
     import duckdb
 
-    given = [(line, row[column]) for line, row in rows if row[column]]
+    given = [(line, value) for line, value in values if value]
     with duckdb.connect() as connection:
         wrong = connection.execute(
             f"""

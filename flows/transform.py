@@ -1,4 +1,4 @@
-"""dbt, one layer at a time, through prefect-dbt: the only module that knows dbt."""
+"""dbt, one layer at a time, in this process: the only module that knows dbt."""
 
 from __future__ import annotations
 
@@ -18,55 +18,35 @@ from flows.settings import DBT_PROJECT, Settings
 
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[BuiltModel, ...]:
     """Build the models with the layer's tag. Raises `TransformError`."""
-    return _build(settings, layer, f"the {layer} layer", full_refresh=full_refresh)
+    return _build(settings, f"tag:{layer}", f"the {layer} layer", full_refresh=full_refresh)
 
 
-def build_reference(settings: Settings) -> tuple[BuiltModel, ...]:
-    """Build seeds, tables and histories of the reference data. Raises `TransformError`.
+def build_reference(settings: Settings, *, select: str = "tag:reference") -> tuple[BuiltModel, ...]:
+    """Build tables and histories of the reference data. Raises `TransformError`.
 
-    Always as a full refresh, which makes the seeds anew: their columns may have come to stand in another order. It
-    drops no history.
+    Always as a full refresh, which drops no history.
     """
-    return _build(settings, "reference", "the reference data", full_refresh=True)
+    with _files_for_the_engine(settings) as files:
+        return _build(settings, select, "the reference data", full_refresh=True, variables=files)
 
 
-def _build(settings: Settings, tag: str, what: str, *, full_refresh: bool) -> tuple[BuiltModel, ...]:
-    """Everything with the tag.
+def _build(
+    settings: Settings, select: str, what: str, *, full_refresh: bool, variables: Mapping[str, str] | None = None
+) -> tuple[BuiltModel, ...]:
+    """Every model and history that is selected.
 
     In this process, where the models see the working database through the connection that is open anyway, and
     without a Prefect task run for each model: most of the time of a small run went into those. Nor is dbt's
-    manifest written each time, which nobody reads. Raises `TransformError` naming each model that failed, and why.
+    manifest written each time, which nobody reads. Seeds are for whoever uses dbt alone: the engine reads the files
+    themselves. Raises `TransformError` naming each model that failed, and why.
     """
-    from dbt_common.events.base_types import EventLevel
-    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
-
     arguments = [
-        "build", "--select", f"tag:{tag}",
-        "--exclude-resource-type", "test", "unit_test",
-        "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
+        "build", "--select", select,
+        "--exclude-resource-type", "seed", "test", "unit_test",
         "--no-write-json",
-        "--quiet",
+        *(["--full-refresh"] if full_refresh else []),
     ]  # fmt: skip
-    with _environment(settings):
-        runner = PrefectDbtRunner(
-            settings=PrefectDbtSettings(
-                project_dir=DBT_PROJECT,
-                profiles_dir=DBT_PROJECT,
-                target_path=dbt_dir(settings) / "target",
-                log_level=EventLevel.WARN,  # by default Prefect's own level, whose names dbt does not all know
-            ),
-            raise_on_failure=False,
-            _disable_callbacks=True,
-        )
-        try:
-            arguments += ["--full-refresh"] if full_refresh else []
-            # no log of dbt's own: with an error it would keep the value that the engine quotes
-            result = runner.invoke(arguments, log_level_file="none")
-        except ValueError as error:
-            raise TransformError(f"dbt could not build {what}: {faults.without_values(str(error))}") from None
-        finally:
-            close_connections()
-    return _built(what, result)
+    return _built(what, _call_dbt(settings, *arguments, variables=variables))
 
 
 def generate_docs(settings: Settings) -> Path:
@@ -88,23 +68,57 @@ def generate_docs(settings: Settings) -> Path:
     return folder
 
 
-def _call_dbt(settings: Settings, *command: str) -> Any:  # noqa: ANN401 - dbt's own type
-    """One of dbt's commands that build nothing, in this process; it writes no log, which would keep quoted values."""
+def _call_dbt(settings: Settings, *command: str, variables: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - dbt's own type
+    """One of dbt's commands, in this process; it writes no log, which would keep quoted values."""
     from dbt.cli.main import dbtRunner
 
-    arguments = [
-        *command,
+    with _environment(settings, variables):
+        try:
+            parsed = _parse(settings)
+            if not parsed.success:
+                return parsed
+            return dbtRunner(_uncompiled(parsed.result)).invoke([*command, *_options(settings)])
+        finally:
+            close_connections()
+
+
+_parsed: dict[tuple[str, str], Any] = {}
+"""The last parse of this process, by what it was made of."""
+
+
+def _parse(settings: Settings) -> Any:  # noqa: ANN401 - dbt's own type
+    """The project as dbt reads it, once in a process as long as it stays the same. Belongs into `_environment`."""
+    from dbt.cli.main import dbtRunner
+
+    made_of = (settings.engine, settings.documentation_hash())
+    if made_of not in _parsed:
+        result = dbtRunner().invoke(["parse", "--no-write-json", *_options(settings)])
+        if not result.success:
+            return result
+        _parsed.clear()
+        _parsed[made_of] = result
+    return _parsed[made_of]
+
+
+def _uncompiled(project: Any) -> Any:  # noqa: ANN401 - dbt's own type
+    """The project as it was parsed: compiled again, a model would lack those that only stand within others."""
+    from dbt.contracts.graph.nodes import CompiledNode
+
+    for node in project.nodes.values():
+        if isinstance(node, CompiledNode):
+            node.compiled, node.compiled_code = False, None
+            node.extra_ctes, node.extra_ctes_injected = [], False
+    return project
+
+
+def _options(settings: Settings) -> list[str]:
+    return [
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
         "--target-path", str(dbt_dir(settings) / "target"),
-        "--quiet", "--log-level-file", "none",
+        "--quiet", "--log-level", "none", "--log-level-file", "none",
     ]  # fmt: skip
-    with _environment(settings):
-        try:
-            return dbtRunner().invoke(arguments)
-        finally:
-            close_connections()
 
 
 def manifest(settings: Settings) -> Path:
@@ -117,11 +131,12 @@ def manifest(settings: Settings) -> Path:
         stamp = folder / "made_of"
         if stamp.is_file() and stamp.read_text() == made_of:
             return folder / "manifest.json"
-    result = _call_dbt(settings, "parse")
+    with _environment(settings):
+        result = _parse(settings)
     if not result.success:
         raise TransformError(f"dbt could not read the project. {_exception(result)}")
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(dbt_dir(settings) / "target" / "manifest.json", folder / "manifest.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    result.result.write(folder / "manifest.json")
     stamp.write_text(made_of)
     return folder / "manifest.json"
 
@@ -129,9 +144,8 @@ def manifest(settings: Settings) -> Path:
 def compile_model(settings: Settings, model: str, variables: Mapping[str, object]) -> str:
     """The SQL of a model with these variables; its tables are in the catalog that the working database has.
 
-    No database is opened, so that it can be done while a run writes. The reference data is that of the project,
-    because a run may be at its copy, and no SQL depends on it. dbt takes up its last parse where the variables
-    are the same as then. Raises `TransformError`.
+    No database is opened, so that it can be done while a run writes, and no file of the reference data is read. dbt
+    takes up its last parse where the variables are the same as then. Raises `TransformError`.
     """
     from dbt.cli.main import dbtRunner
 
@@ -145,7 +159,7 @@ def compile_model(settings: Settings, model: str, variables: Mapping[str, object
         "--no-introspect", "--no-populate-cache", "--no-write-json",
         "--quiet", "--log-level", "none", "--log-level-file", "none",
     ]  # fmt: skip
-    with _environment(settings, database=folder / settings.warehouse_path.name, seeds=DBT_PROJECT / "seeds"):
+    with _environment(settings, database=folder / settings.warehouse_path.name):
         result = dbtRunner().invoke(arguments)
     if not result.success or not result.result.results:
         raise TransformError(f"dbt could not compile the model {model}. {_reasons(result)}")
@@ -165,23 +179,22 @@ def close_connections() -> None:
 
 
 @contextmanager
-def _environment(settings: Settings, *, database: Path | None = None, seeds: Path | None = None) -> Iterator[None]:
-    """The variables that `profiles.yml` and `dbt_project.yml` read; with `seeds` of nothing else."""
+def _environment(
+    settings: Settings, variables: Mapping[str, str] | None = None, *, database: Path | None = None
+) -> Iterator[None]:
+    """The variables of the environment that `profiles.yml` reads, and further ones that macros read."""
     ours = {
         "DBT_PODCAST_TARGET": settings.engine,
         "DBT_PODCAST_DATABASE": str(database or settings.warehouse_path),
-        "DBT_PODCAST_SEEDS": str(seeds or _stage_reference_data(settings)),
-        **({} if seeds else _files_for_the_engine(settings)),
         "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
         "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
+        **(variables or {}),
     }
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
         yield
     finally:
-        if not seeds:
-            shutil.rmtree(_staged(settings), ignore_errors=True)  # no copy of the data lies about
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -189,21 +202,27 @@ def _environment(settings: Settings, *, database: Path | None = None, seeds: Pat
                 os.environ[name] = value
 
 
-def _stage_reference_data(settings: Settings) -> Path:
-    """A copy of the two seed files for dbt to read, put in order; of data that the engine reads, their header only.
+@contextmanager
+def _files_for_the_engine(settings: Settings) -> Iterator[dict[str, str]]:
+    """What the macro `reference_rows` reads, by its variables: files, and of CSV the columns.
 
-    dbt writes the SQL that it ran for a seed under its target directory *by the seed's path*; for a seed
-    outside of the project that is the seed file itself, which would be lost.
+    Of a seed it is a copy that is put in order; no copy of the data lies about afterwards.
     """
-    staged = _staged(settings)
-    staged.mkdir(parents=True, exist_ok=True)
-    for source in reference_files.find(settings.seeds):
-        reference_seeds.write_for_dbt(source, staged / f"{source.name}.csv")
-    return staged
+    folder = dbt_dir(settings) / "seeds"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield {
+            f"DBT_PODCAST_{source.name.upper()}_FILES": json.dumps(_described(source, folder))
+            for source in reference_files.find(settings.seeds)
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _staged(settings: Settings) -> Path:
-    return dbt_dir(settings) / "seeds"
+def _described(source: reference_files.Source, folder: Path) -> dict[str, Any]:
+    source = reference_seeds.copy(source, folder) if source.is_seed else source
+    columns = reference_files.header(source.files[0]) if source.form is reference_files.Form.CSV else []
+    return {"form": source.form, "paths": source.patterns(), "columns": columns, "id": source.kind.columns[0]}
 
 
 def _reasons(result: Any) -> str:  # noqa: ANN401 - dbt's own type
@@ -218,19 +237,6 @@ def _message(node: Any) -> str:  # noqa: ANN401 - dbt's own type
 
 def _exception(result: Any) -> str:  # noqa: ANN401 - dbt's own type
     return faults.without_values(str(result.exception or ""))
-
-
-def _files_for_the_engine(settings: Settings) -> dict[str, str]:
-    """What the macro `reference_rows` reads, by its variables: files, and of CSV the columns; of a seed nothing."""
-    return {
-        f"DBT_PODCAST_{source.name.upper()}_FILES": "null" if source.is_seed else json.dumps(_described(source))
-        for source in reference_files.find(settings.seeds)
-    }
-
-
-def _described(source: reference_files.Source) -> dict[str, Any]:
-    columns = reference_files.header(source.files[0]) if source.form is reference_files.Form.CSV else []
-    return {"form": source.form, "paths": source.patterns(), "columns": columns, "id": source.kind.columns[0]}
 
 
 def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type

@@ -114,7 +114,7 @@ def _compile(settings: Settings, database: Path, *what: str) -> list[Any]:
         "--target-path", str(settings.home / "target"),
         "--no-write-json", "--quiet", "--log-level", "none", "--log-level-file", "none",
     ]  # fmt: skip
-    with transform._environment(settings, database=database, seeds=DBT_PROJECT / "seeds"):
+    with transform._environment(settings, database=database):
         try:
             result = dbtRunner().invoke(arguments)
         finally:

@@ -40,18 +40,20 @@ def loaded(recorder: Recorder, step: Step, result: Loaded) -> Step:
     return replace(step, outputs=(datasets.loaded(recorder.names, table, result),), tags=tags)
 
 
-def model(settings: Settings, names: Names, table: Table, built: BuiltModel) -> Step:
-    """One model, by dbt's graph; a seed is made of a file of the reference data."""
-    inputs = [names.read(upstream) for upstream in table.upstream]
-    if table.kind == "seed":
-        inputs = [datasets.reference(table.name.split(".")[1])]
+def model(recorder: Recorder, table: Table, built: BuiltModel) -> Step:
+    """One model, by dbt's graph; where that has a seed, the engine has read a file of the reference data."""
+    seeds = {known.name for known in recorder.tables().values() if known.kind == "seed"}
+    inputs = [
+        datasets.reference(upstream.split(".")[1]) if upstream in seeds else recorder.names.read(upstream)
+        for upstream in table.upstream
+    ]
     return Step(
         job=f"dbt.{table.name}",
         integration="DBT",
         kind=table.kind.upper() if table.kind != "table" else "MODEL",
         inputs=tuple(inputs),
-        outputs=(names.written(table),),
-        sql=_sql(settings, built.sql),
+        outputs=(recorder.names.written(table),),
+        sql=_sql(recorder.settings, built.sql),
     )
 
 

@@ -165,7 +165,7 @@ def _tell_models(recorder: Recorder, built: Sequence[BuiltModel]) -> None:
             table = recorder.tables().get(model.id)
             if not table:
                 continue
-            step = recorder.next_pass(describing.model(recorder.settings, recorder.names, table, model))
+            step = recorder.next_pass(describing.model(recorder, table, model))
             recorder.put(recorder.scribe.event(RunState.START, step, at=model.started_at))
             state = RunState.COMPLETE if model.is_built else RunState.FAIL
             error = None if model.is_built else "TransformError"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import reference_files
+from flows import files, reference_files
 from flows.errors import PipelineError
 from flows.settings import DBT_PROJECT
 
@@ -36,19 +37,31 @@ LEFT_OUT = ("root_path", "compiled_path", "build_path", "unit_tests")
 
 
 def build(settings: Settings, made: Path) -> Path:
-    """Write the page from the folder in which dbt left its page, manifest and catalog.
+    """Write the page from the folder in which dbt left its page, manifest and catalog, where it would be another.
 
     Raises `PipelineError` when dbt's page is not what it was.
     """
+    target = settings.site_dir / FOLDER / "index.html"
+    stamp, made_of = target.with_name("made_of"), _made_of(settings, made)
+    if target.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == made_of:
+        return target
     page = (made / "index.html").read_text(encoding="utf-8")
     for before, after in CHANGES.items():
         page = _replace(page, before, after)
     for name in ("manifest", "catalog"):
         page = _replace(page, f'"{name.upper()}.JSON INLINE DATA"', _inline(settings, made / f"{name}.json"))
-    target = settings.site_dir / FOLDER / "index.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
+    stamp.write_text(made_of, encoding="utf-8")
     return target
+
+
+def _made_of(settings: Settings, made: Path) -> str:
+    """Hash of what dbt left there, and of what is changed in it."""
+    digest = hashlib.sha256(repr((CHANGES, LEFT_OUT, _folders(settings))).encode())
+    for name in ("index.html", "manifest.json", "catalog.json"):
+        digest.update(files.sha256(made / name).encode())
+    return digest.hexdigest()
 
 
 def _replace(page: str, before: str, after: str) -> str:

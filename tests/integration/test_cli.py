@@ -116,10 +116,3 @@ def test_generated_events_run_as_the_printed_command_says(tmp_path: Path, termin
     summary = json.loads(terminal.type("run", "--json", **settings).stdout)
     totals = json.loads((out / "answers.json").read_text())["totals"]
     assert summary["run"] == {kind: totals[kind] for kind in summary["run"]}
-
-
-def test_help_loads_no_slow_library() -> None:
-    slow = {"prefect", "dbt", "great_expectations", "duckdb"}
-    code = f"import sys, flows.cli; print(sorted({slow} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

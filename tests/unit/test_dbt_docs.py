@@ -46,3 +46,15 @@ def test_a_page_that_cannot_be_made_safe_is_refused(tmp_path: Path, place: str) 
     with pytest.raises(PipelineError, match="lacks"):
         dbt_docs.build(Settings(home=tmp_path), made)
     assert not (tmp_path / "site" / "dbt_docs").exists()
+
+
+def test_the_page_is_written_where_it_would_be_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, made = Settings(home=tmp_path), _made(tmp_path / "made")
+    page = dbt_docs.build(settings, made)
+    page.write_text("kept")
+    assert dbt_docs.build(settings, made).read_text() == "kept"
+    (made / "catalog.json").write_text('{"a": 1}')
+    assert '{"a": 1}' in dbt_docs.build(settings, made).read_text()
+    page.write_text("kept")
+    monkeypatch.setattr(dbt_docs, "CHANGES", dbt_docs.CHANGES | {"data:,": "data:,x"})
+    assert "data:,x" in dbt_docs.build(settings, made).read_text()

@@ -351,7 +351,23 @@ def test_a_young_file_that_the_ledger_knows_as_it_is_is_not_waited_for(
     monkeypatch.setattr(landing.time, "sleep", no_sleep)
     path = put(directory, "a.json")
     known = {"a.json": fingerprint(path.stat())}
-    assert names(find(directory, known=known, settle_seconds=60)) == ["a.json"]
+    assert find(directory, known=known, settle_seconds=60) == Landing(files=(), unchanged=("a.json",))
+
+
+def test_of_a_file_that_the_ledger_knows_as_it_is_only_the_name_is_kept(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {}
+    for name in ("a.json", "b/c.json", "b/d.json"):
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+        known[name] = fingerprint(path.stat())
+    made: list[str] = []
+    real = landing.LandedFile
+    monkeypatch.setattr(landing, "LandedFile", lambda name, *rest: made.append(name) or real(name, *rest))
+    found = find(directory, known=known | {"b/d.json": "of another content"})
+    assert (names(found), sorted(found.unchanged), made) == (["b/d.json"], ["a.json", "b/c.json"], ["b/d.json"])
 
 
 # --- What is new --------------------------------------------------------------------------------

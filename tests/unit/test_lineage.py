@@ -54,6 +54,7 @@ def table(name: str, **values: Any) -> Table:
 TABLES = {
     "source.podcast.bronze.raw_events": table("bronze.raw_events", kind="source"),
     "model.podcast.cleansed_events": table("silver.cleansed_events", upstream=("bronze.validated_events",)),
+    "model.podcast.silver_users": table("silver.users", upstream=("bronze.users",)),
     "seed.podcast.users": table("bronze.users", kind="seed"),
 }
 
@@ -149,13 +150,13 @@ def test_models_are_told_with_their_own_times_what_they_read_and_columns(tmp_pat
     model = BuiltModel(
         "cleansed_events", 4.0, "model.podcast.cleansed_events", started_at=began, finished_at=ended, sql="select 1"
     )
-    seed = BuiltModel("users", 1.0, "seed.podcast.users")
+    users = BuiltModel("silver_users", 1.0, "model.podcast.silver_users")
     with recording(here, RUN, "podcast-pipeline"):
-        assert lineage.of_models(here, lambda: [model, seed]) == [model, seed]
-    start, end, _, of_seed = told(tmp_path)[1:5]
+        assert lineage.of_models(here, lambda: [model, users]) == [model, users]
+    start, end, _, of_users = told(tmp_path)[1:5]
     assert (start["eventTime"], end["eventTime"]) == ("2026-01-02T03:04:05Z", "2026-01-02T03:04:09Z")
     assert [d["name"] for d in end["inputs"]] == ["podcast.bronze.validated_events"]
-    assert [d["name"] for d in of_seed["inputs"]] == ["reference/users"]
+    assert [d["name"] for d in of_users["inputs"]] == ["reference/users"]
     facets = end["outputs"][0]["facets"]
     assert [f["name"] for f in facets["schema"]["fields"]] == ["a"]
     assert facets["ownership"]["owners"][0]["name"] == "team:Data engineering"

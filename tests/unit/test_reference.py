@@ -8,6 +8,7 @@ import pytest
 
 from flows import reference, reference_files, reference_seeds
 from flows.errors import ReferenceDataError
+from flows.reference_files import Form, Source
 from flows.settings import DBT_PROJECT
 
 USERS = b"user_id,signup_date,country\n"
@@ -103,11 +104,13 @@ def test_whole_numbers(tmp_path: Path) -> None:
 
 
 def copied(folder: Path, users: bytes) -> str:
-    """The copy of the users that dbt is given."""
+    """The copy of the users that the engine is given."""
     assert problems(folder, users) == []
     source, _ = reference_files.find(folder)
-    reference_seeds.write_for_dbt(source, folder / "copy.csv")
-    return (folder / "copy.csv").read_bytes().decode()
+    (folder / "copies").mkdir()
+    copy = reference_seeds.copy(source, folder / "copies")
+    assert copy == Source(source.kind, Form.CSV, (folder / "copies" / "users.csv",))
+    return copy.files[0].read_bytes().decode()
 
 
 HEADER_OF_COPY = '"user_id","signup_date","country"\n'
@@ -125,16 +128,8 @@ HEADER_OF_COPY = '"user_id","signup_date","country"\n'
     ],
     ids=["header only", "mark", "line ends", "quotes", "further columns", "white space"],
 )
-def test_the_copy_for_dbt(tmp_path: Path, users: bytes, copy: str) -> None:
+def test_the_copy_for_the_engine(tmp_path: Path, users: bytes, copy: str) -> None:
     assert copied(tmp_path, users) == HEADER_OF_COPY + copy
-
-
-def test_the_copy_of_what_the_engine_reads_is_empty(tmp_path: Path) -> None:
-    (tmp_path / "users.parquet").touch()
-    (tmp_path / "episodes.csv").write_bytes(EPISODES)
-    source, _ = reference_files.find(tmp_path)
-    reference_seeds.write_for_dbt(source, tmp_path / "copy.csv")
-    assert (tmp_path / "copy.csv").read_bytes().decode() == HEADER_OF_COPY
 
 
 @pytest.mark.parametrize(
@@ -145,10 +140,10 @@ def test_no_copy_of_a_file_that_is_broken_since_the_check(tmp_path: Path, users:
     (tmp_path / "users.csv").write_bytes(users)
     source, _ = reference_files.find(tmp_path)
     with pytest.raises(ReferenceDataError, match="changed while the run was reading it") as raised:
-        reference_seeds.write_for_dbt(source, tmp_path / "copy.csv")
+        reference_seeds.copy(source, tmp_path / "copies")
     assert str(tmp_path / "users.csv") in str(raised.value)
     assert "canary" not in str(raised.value)
-    assert (tmp_path / "copy.csv").read_bytes().decode() == HEADER_OF_COPY + '"u1","",""\n'
+    assert (tmp_path / "copies" / "users.csv").read_bytes().decode() == HEADER_OF_COPY + '"u1","",""\n'
 
 
 def test_both_files_are_told_of(tmp_path: Path) -> None:

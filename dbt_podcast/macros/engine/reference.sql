@@ -1,6 +1,6 @@
 {#-
-    What to select the reference data `name` (users, episodes) from: its seed, or the files that a variable of the
-    environment describes (form, paths, columns of CSV, id), where it is too much for a seed.
+    What to select the reference data `name` (users, episodes) from: the files that a variable of the environment
+    describes (form, paths, columns of CSV, id), as each run has it; for dbt alone, its seed.
 -#}
 {% macro reference_rows(name) -%}
     {%- set seed = ref(name) -%}
@@ -49,8 +49,8 @@
 
 
 {#-
-    The rows of a seed, from the copy that `transform` makes of it. The adapter's own macro has the engine guess quotes
-    from the first 20,480 rows. Here as there, an empty value is null.
+    The rows of a seed, for dbt alone. The adapter's own macro has the engine guess quotes from the first 20,480 rows.
+    Here as there, an empty value is null.
 -#}
 {% macro duckdb__load_csv_rows(model, agate_table) -%}
     {%- set path = adapter.get_seed_file_path(model) -%}
