@@ -16,12 +16,14 @@ create schema silver;
 create schema gold;
 
 -- the 25 characters with the property White_Space
-create temp macro trimmed(t) as trim(
-    t,
+create temp macro white_space() as
     chr(9) || chr(10) || chr(11) || chr(12) || chr(13) || chr(32) || chr(133) || chr(160) || chr(5760)
     || chr(8192) || chr(8193) || chr(8194) || chr(8195) || chr(8196) || chr(8197) || chr(8198) || chr(8199)
-    || chr(8200) || chr(8201) || chr(8202) || chr(8232) || chr(8233) || chr(8239) || chr(8287) || chr(12288)
-);
+    || chr(8200) || chr(8201) || chr(8202) || chr(8232) || chr(8233) || chr(8239) || chr(8287) || chr(12288);
+create temp macro trimmed(t) as case
+    when t[1] between '!' and '~' and t[-1] between '!' and '~' then t -- as nearly all do
+    else trim(t, white_space())
+end;
 -- a mean that does not depend on the order of its rows
 create temp macro mean(x) as cast(sum(cast(x as decimal(38, 15))) as double) / nullif(count(x), 0);
 create temp macro share(part, whole) as cast(part as double) / nullif(whole, 0);
@@ -45,15 +47,15 @@ from read_csv(getvariable('work') || '/files.csv', columns = {'file': 'bigint', 
 create table bronze.validated_events as
 with pieces as (
     -- reading text is not parallel in itself
-    select filename, content from read_text(getvariable('work') || '/0/*.txt')
+    select filename, string_split(content, chr(10)) as lines from read_text(getvariable('work') || '/0/*.txt')
     union all
-    select filename, content from read_text(getvariable('work') || '/1/*.txt')
+    select filename, string_split(content, chr(10)) as lines from read_text(getvariable('work') || '/1/*.txt')
 ),
 lines as (
     select
         cast(regexp_extract(filename, '([0-9]+)-[0-9]+[.]txt$', 1) as bigint) as file,
-        cast(regexp_extract(filename, '([0-9]+)[.]txt$', 1) as bigint) + unnest(range(len(string_split(content, chr(10))))) as line_number,
-        rtrim(unnest(string_split(content, chr(10))), chr(13)) as line,
+        cast(regexp_extract(filename, '([0-9]+)[.]txt$', 1) as bigint) + unnest(range(len(lines))) as line_number,
+        rtrim(unnest(lines), chr(13)) as line,
         cast(null as blob) as line_bytes
     from pieces
     union all
@@ -73,18 +75,26 @@ texts as (
     select
         *,
         json_extract_string(object, ['event_type', 'user_id', 'episode_id', 'timestamp', 'duration']) as t,
-        -- what is nested begins with a bracket, and few texts do
-        list_transform(
-            ['event_type', 'user_id', 'episode_id', 'timestamp', 'duration'],
-            lambda key, i: left(t[i], 1) in ('{', '[') and json_type(object, key) in ('OBJECT', 'ARRAY')
-        ) as nested,
-        coalesce(not list_has_all(['event_type', 'user_id', 'episode_id', 'timestamp', 'duration'], json_keys(object)), false)
-            as has_further_keys
+        -- few lines have a bracket inside
+        case
+            when object like '_%{%' or object like '_%[%'
+                then list_transform(
+                    json_type(object, ['event_type', 'user_id', 'episode_id', 'timestamp', 'duration']),
+                    lambda kind: kind in ('OBJECT', 'ARRAY')
+                )
+        end as nested,
+        json_keys(object) as keys,
+        -- as many keys as values are those that were looked for
+        coalesce(
+            len(keys) <> list_count(t)
+            and not list_has_all(['event_type', 'user_id', 'episode_id', 'timestamp', 'duration'], keys),
+            false
+        ) as has_further_keys
     from objects
 ),
 raw_events as (
     select
-        * exclude (t, nested, line),
+        * exclude (t, keys, nested, line),
         case when not coalesce(nested[1], false) then t[1] end as event_type,
         case when not coalesce(nested[2], false) then t[2] end as user_id,
         case when not coalesce(nested[3], false) then t[3] end as episode_id,
