@@ -14,6 +14,7 @@ from flows.settings import PROJECT_ROOT
 
 BENCHMARKS = PROJECT_ROOT / "benchmarks"
 BENCH_PYTHON = PROJECT_ROOT / ".venv-bench" / "bin" / "python"
+BESIDES = "start and end of the process"
 QUIET = {"DO_NOT_TRACK": "1", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 
@@ -66,14 +67,17 @@ def run_pipeline(home: Path, landing: Path, seeds: Path) -> Ran:
     return watch([tool("podcast"), "run"], environment, home.with_name(f"{home.name}-run.txt"))
 
 
-def steps(home: Path) -> dict[str, float]:
-    """Seconds of each step of the last run, from its log; steps of one name are summed up."""
+def steps(home: Path, ran: Ran) -> dict[str, float]:
+    """Seconds of each step of the one run of a home, from its log; steps of one name are summed up.
+
+    The last is what the process took besides, from its start to its end.
+    """
     found: dict[str, float] = {}
     for line in home.with_name(f"{home.name}-steps.log").read_text().splitlines():
         said = json.loads(line)
         if said.get("step") and said.get("seconds") is not None:
             found[said["step"]] = found.get(said["step"], 0.0) + float(said["seconds"])
-    return found
+    return found | {BESIDES: max(ran.seconds - sum(found.values()), 0.0)}
 
 
 def warm(folder: Path) -> None:
