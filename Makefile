@@ -1,6 +1,7 @@
 # Needs Python 3.11 to 3.13 and make, nothing else.
 PYTHON ?= python3
 VENV := .venv
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 # Compiled bytecode halves the start of every command; some machines switch it off.
 unexport PYTHONDONTWRITEBYTECODE
@@ -10,7 +11,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup run ui test test-unit test-long bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
+.PHONY: help setup run ui test test-unit test-long bench bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +32,12 @@ $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/run.stamp
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.lock
 	@touch $@
 
+# In an environment of its own: what the pipeline runs with stays as it is.
+$(BENCH_VENV)/bench.stamp: requirements/bench.lock | $(VENV)/uv.stamp
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BIN)/uv pip install --quiet --python $(BENCH_VENV)/bin/python --require-hashes --compile-bytecode -r requirements/bench.lock
+	@touch $@
+
 setup: $(VENV)/run.stamp ## install the pinned packages into .venv
 
 run: setup ## run the pipeline over data/landing
@@ -48,6 +55,9 @@ test-unit: $(VENV)/dev.stamp ## the fast tests only
 
 test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and random listening, for an hour or more
 	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
+
+bench: setup $(BENCH_VENV)/bench.stamp ## the whole pipeline beside a hand-written script, plain dbt and dlt; hours, or BENCH="--events 100000"
+	@$(BIN)/python benchmarks/whole_pipeline.py $(BENCH)
 
 bench-reporting: setup ## what the report of a run costs after 10, 100 and 1,000 runs
 	@$(BIN)/python benchmarks/reporting.py
@@ -72,7 +82,9 @@ lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	@for name in run dev; do \
 	  $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header \
 	    --python-version 3.11 $$( [ $$name = dev ] && echo --group dev ) pyproject.toml -o requirements/$$name.lock; done
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
+	  --constraint requirements/run.lock --group pyproject.toml:bench -o requirements/bench.lock
 
 clean: ## remove .venv and everything the pipeline made
-	@rm -rf $(VENV) data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/metrics \
+	@rm -rf $(VENV) $(BENCH_VENV) data/benchmarks data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/metrics \
 	  data/mask.key data/api.token data/watcher.lock
