@@ -164,7 +164,6 @@ def _run_flow(settings: Settings, module: str, call: Callable[[Any], RunSummary]
 def _prepare_prefect(settings: Settings) -> None:
     """Prefect keeps its own things under the home, and reports to the server of `podcast ui` if that runs."""
     if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        # prefect-dbt sets a level of its own for its logs, so that the terminal needs one too
         for log in ("LOGGING", "LOGGING_HANDLERS_CONSOLE", "SERVER_LOGGING"):
             os.environ.setdefault(f"PREFECT_{log}_LEVEL", "CRITICAL")
     logging.raiseExceptions = False  # of a log that cannot be written, as on a full disk

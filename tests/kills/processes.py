@@ -95,11 +95,10 @@ def import_heavy_libraries() -> None:
     import dbt.cli.main
     import duckdb
     import great_expectations
-    import prefect_dbt
 
     import flows.pipeline  # noqa: F401
 
-    del dbt, duckdb, great_expectations, prefect_dbt
+    del dbt, duckdb, great_expectations
     if threading.active_count() > 1:
         raise RuntimeError(f"An import started threads, so no run can be forked: {threading.enumerate()}")
 

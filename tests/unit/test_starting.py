@@ -13,7 +13,7 @@ from flows import starting
 from flows.settings import Settings
 from flows.warehouse import connect, utc_now
 
-SLOW = {"prefect", "prefect_dbt", "dbt", "great_expectations", "pandas"}
+SLOW = {"prefect", "dbt", "great_expectations", "pandas"}
 TYPED = """
 import sys
 from flows.cli import main
