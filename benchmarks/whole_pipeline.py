@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from whole import first_loads, load_step, machine, small_runs, targets
+from whole import contending, first_loads, load_step, machine, small_runs, targets
 from whole.session import Session
-from whole.table import Results
+from whole.table import BASE, Results
 
 from flows.settings import PROJECT_ROOT
 
@@ -29,6 +29,9 @@ MEASURES: dict[str, Callable[[Session], None]] = {
     "many-files": small_runs.many_files,
 }
 
+OTHERS = [name for name in contending.FIRST_LOADS if name not in (targets.PIPELINE, BASE)]
+"""Contenders that can be left out; without the other two there is nothing to compare."""
+
 
 def main() -> None:
     """Measure, and write after each measure what there is."""
@@ -38,6 +41,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000], help="of first loads")
     parser.add_argument(
         "--histories", type=int, nargs="+", default=[100_000, 10_000_000], help="that increments come onto"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="+", choices=OTHERS, default=[], metavar="CONTENDER", help="of first loads"
     )
     parser.add_argument("--many", type=int, default=100_000, help="files that are loaded already")
     parser.add_argument("--repeats", type=int, default=3)
@@ -56,6 +62,7 @@ def main() -> None:
             first_load_events=sorted(arguments.events),
             history_events=sorted(arguments.histories),
             many_files=arguments.many,
+            left_out=tuple(arguments.leave_out),
         )
         for name, measure in MEASURES.items():
             if name in arguments.measures:

@@ -136,7 +136,7 @@ def manifest(settings: Settings) -> Path:
     if not result.success:
         raise TransformError(f"dbt could not read the project. {_exception(result)}")
     folder.mkdir(parents=True, exist_ok=True)
-    result.result.write(folder / "manifest.json")
+    result.result.write(str(folder / "manifest.json"))
     stamp.write_text(made_of)
     return folder / "manifest.json"
 

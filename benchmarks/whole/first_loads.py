@@ -27,12 +27,13 @@ def first_load(session: Session) -> None:
 
 def _first_load(session: Session, events: int) -> None:
     data, table = session.data(events), targets.first_load(events)
-    rans: dict[str, list[Ran]] = {name: [] for name in FIRST_LOADS}
+    contenders = {name: contend for name, contend in FIRST_LOADS.items() if name not in session.left_out}
+    rans: dict[str, list[Ran]] = {name: [] for name in contenders}
     sizes: dict[str, int] = {}
     taken: list[dict[str, float]] = []
     for repeat in range(session.repeats):
         folders = {}
-        for name, contend in FIRST_LOADS.items():
+        for name, contend in contenders.items():
             folders[name] = session.folder(f"first-{name}")
             warm(data.folder)
             ran, sizes[name] = contend(data, folders[name])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from whole.data import Data, made
@@ -25,7 +24,8 @@ class Session:
     first_load_events: list[int]
     history_events: list[int]
     many_files: int
-    checked: set[int] = field(default_factory=set)
+    left_out: tuple[str, ...] = ()
+    """Contenders that do not take part."""
 
     def data(
         self, events: int, *, files: int = 10, seed: int = 1, users: int | None = None, dirty: float = 0.03
@@ -40,11 +40,6 @@ class Session:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
-
-    def repeated(self, call: Callable[[int], Ran | None]) -> None:
-        """Call it for each repeat."""
-        for number in range(self.repeats):
-            call(number)
 
     def add(
         self,

@@ -62,7 +62,6 @@ class Results:
     repeats: int
     rows: list[Row] = field(default_factory=list)
     shares: dict[str, dict[str, float]] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def row(self, table: str, name: str) -> Row | None:
