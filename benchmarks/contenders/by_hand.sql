@@ -161,7 +161,7 @@ select
     rescued, line_bytes as rescued_bytes,
     event_kind, whole_duration,
     validation_errors, len(validation_errors) = 0 as is_valid, object is null as is_malformed, has_further_keys,
-    event_at, load_at
+    case when validation_errors = [] then event_at end as event_at, load_at
 from coded;
 
 
