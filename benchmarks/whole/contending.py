@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
-from flows import loading, transform, versions
+from flows import loading, reference_files, transform, versions
 from flows.planning import plan_run
 from flows.settings import DBT_PROJECT, Settings, load_settings
 from flows.warehouse import connect
@@ -97,13 +96,15 @@ def dbt_command(command: str, settings: Settings, folder: Path) -> list[str | Pa
 
 def dbt_environment(settings: Settings) -> Mapping[str, str]:
     """What the project reads, with a copy of the reference data that stays."""
+    kept = settings.home / "staged"
+    kept.mkdir(parents=True, exist_ok=True)
+    files = {
+        f"DBT_PODCAST_{source.name.upper()}_FILES": json.dumps(transform._described(source, kept))  # noqa: SLF001 - the one place that knows
+        for source in reference_files.find(settings.seeds)
+    }
     before = dict(os.environ)
-    with transform._environment(settings):  # noqa: SLF001 - the one place that knows
-        ours = {name: value for name, value in os.environ.items() if before.get(name) != value}
-        staged = Path(ours["DBT_PODCAST_SEEDS"])
-        kept = settings.home / "staged"
-        shutil.copytree(staged, kept, dirs_exist_ok=True)
-    return ours | {"DBT_PODCAST_SEEDS": str(kept)}
+    with transform._environment(settings, files):  # noqa: SLF001 - likewise
+        return {name: value for name, value in os.environ.items() if before.get(name) != value}
 
 
 def _noted(ran: Ran, database: Path, *tables: str) -> Ran:
