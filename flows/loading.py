@@ -176,17 +176,17 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        blocks = [block for block in self.blocks if _is_utf8(block.content)]
-        for block in self.blocks:
-            if not _is_utf8(block.content):
-                content, numbers, lines = _without_bytes(block)
-                blocks.append(replace(block, content=content))
-                named = [block.batch_id, block.filename, block.load_at]
-                self.connection.execute(INSERT_BYTES, [*named, numbers, lines])
+        blocks = [block if _is_utf8(block.content) else self._insert_bytes(block) for block in self.blocks]
         if blocks:
             columns = ("batch_id", "filename", "load_at", "first_line", "content")
             self.connection.execute(INSERT_TEXT, [[getattr(block, name) for block in blocks] for name in columns])
         self.blocks, self.size = [], 0
+
+    def _insert_bytes(self, block: Block) -> Block:
+        """The block without the lines that are not UTF-8, which are inserted."""
+        content, numbers, lines = _without_bytes(block)
+        self.connection.execute(INSERT_BYTES, [block.batch_id, block.filename, block.load_at, numbers, lines])
+        return replace(block, content=content)
 
     def forget(self) -> None:
         """Give up what was collected in a transaction that was rolled back."""
