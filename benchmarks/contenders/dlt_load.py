@@ -6,15 +6,13 @@ to the database as Parquet, as it recommends: by default it writes statements, w
 """
 
 import argparse
-import gzip
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dlt
 import orjson
-import zstandard
+from contenders.by_hand import opened
 from dlt.sources.filesystem import filesystem
 
 SCALARS = (str, int, float, bool, type(None))
@@ -25,7 +23,7 @@ LOST: list[int] = []
 def events(items: Any) -> Iterator[list[dict[str, Any]]]:  # noqa: ANN401 - dlt's own type
     """The objects of each file, a thousand at a time."""
     for item in items:
-        with _opened(Path(item.local_file_path)) as file:
+        with opened(Path(item.local_file_path)) as file:
             page: list[dict[str, Any]] = []
             for line in file:
                 row = _read(line)
@@ -48,14 +46,6 @@ def _read(line: bytes) -> dict[str, Any] | None:
         LOST.append(1)
         return None
     return row
-
-
-def _opened(path: Path) -> Any:  # noqa: ANN401 - a binary file of whichever library
-    if path.suffix == ".gz":
-        return gzip.open(path)
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb"), closefd=True))
-    return path.open("rb")
 
 
 def main() -> None:

@@ -62,8 +62,9 @@ def plain_dbt(data: Data, folder: Path) -> tuple[Ran, int]:
 def dlt(data: Data, folder: Path) -> tuple[Ran, int]:
     """dlt, loading only."""
     database = folder / "dlt.duckdb"
-    command = [BENCH_PYTHON, CONTENDERS / "dlt_load.py", "--landing", data.landing, "--database", database]
-    ran = watch(command, {"DLT_DATA_DIR": str(folder / "dlt")}, folder / "run.txt")
+    command = [BENCH_PYTHON, "-m", "contenders.dlt_load", "--landing", data.landing, "--database", database]
+    environment = {"DLT_DATA_DIR": str(folder / "dlt"), "PYTHONPATH": str(BENCHMARKS)}
+    ran = watch(command, environment, folder / "run.txt")
     return _noted(ran, database, "landed.events"), size(database)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from lines import event, lines
 
 from flows import reference_seeds, transform
 from flows.domain import RunStatus
-from tests.conftest import Home
-from tests.lines import event, lines
+
+if TYPE_CHECKING:
+    from conftest import Home
 
 
 @pytest.fixture
