@@ -757,7 +757,8 @@ def test_a_run_that_fails_says_why(home: Home) -> None:
     (home.path / "dbt" / "target").write_text("in the way")
     said = podcast(home, "run")
     assert said.returncode == 1
-    assert said.stderr.startswith("error: dbt could not build the raw layer: ")
+    assert said.stderr.startswith("error: dbt could not build the raw layer; nothing was published.\n[Errno 20] ")
+    assert str(home.path / "dbt" / "target") in said.stderr
     assert "Traceback" not in said.stderr
     (home.path / "dbt" / "target").unlink()
     home.run()
