@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, history, ledger, progress, transitions, versions
+from flows import files, history, ledger, progress, transitions, unpublished, versions
 from flows.domain import RunSummary
 from flows.errors import PublishError
-from flows.warehouse import transaction
+from flows.unpublished import Anew, Change, Changes
+from flows.warehouse import copy_file, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,9 @@ def publish(
 ) -> None:
     """Make the copy beside the published one, check it, rename it, and only then settle the ledger.
 
+    Where the published file is as the last publication left it, a copy of it gets the rows that were changed since;
+    else all tables are copied.
+
     A crash before the rename leaves the last published state; one after it leaves a ledger that does not know what
     is published but for the mark in `ops.publishing`, and the next run begins by catching up (`catch_up`). Raises
     `PublishError` when the copy differs from the warehouse.
@@ -67,7 +71,7 @@ def publish(
     history.record_steps(connection, summary.run_id, progress.steps())
     copy = settings.published_path.with_name("published.duckdb.new")
     _remove(copy)
-    _copy_tables(connection, copy)
+    _copy_tables(connection, copy, _start(settings, connection, copy))
     try:
         _settle(settings, connection, "published", batch_ids, summary, inputs_hash)
         _compare(connection)
@@ -94,7 +98,7 @@ def catch_up(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
         return
     try:
         with transaction(connection):
-            _take_over(connection, settings.warehouse_path.stem)
+            _take_over(connection, settings)
     except duckdb.Error as error:
         if str(settings.published_path) not in f"{error}":
             raise
@@ -103,7 +107,7 @@ def catch_up(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("detach published")
 
 
-def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
+def _take_over(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """The newest run of the copy, and all that it settled, if it is the one that this warehouse was publishing.
 
     Nothing else can have changed these columns since: every run, and every decision, begins by catching up. A copy
@@ -130,8 +134,9 @@ def _take_over(connection: duckdb.DuckDBPyConnection, catalog: str) -> None:
         """
     )
     transitions.record(connection, run_id, batch_ids, now=finished_at)
-    history.close_revalidation(connection, catalog, now=finished_at)
+    history.close_revalidation(connection, settings.warehouse_path.stem, now=finished_at)
     versions.settle(connection)
+    unpublished.settle(connection, settings.published_path)
     connection.execute("delete from ops.runs where run_id = ?", [run_id])
     connection.execute("insert into ops.runs by name select * from published.ops.runs where run_id = ?", [run_id])
     connection.execute("delete from ops.publishing")
@@ -144,13 +149,55 @@ def _mark(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
         connection.execute("insert into ops.publishing values (?)", [run_id])
 
 
-def _copy_tables(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
+def _start(settings: Settings, connection: duckdb.DuckDBPyConnection, copy: Path) -> Changes:
+    """Begin the copy with what is published, if that can be gone by; what it lacks then."""
+    found = unpublished.changes(connection)
+    if found.everything or not unpublished.is_last_published(connection, settings.published_path):
+        return Changes({}, everything=True)
+    unpublished.forget_file(connection)
+    copy_file(settings.published_path, copy)
+    return found
+
+
+def _copy_tables(connection: duckdb.DuckDBPyConnection, copy: Path, changes: Changes) -> None:
     quoted = str(copy).replace("'", "''")
     connection.execute(f"attach '{quoted}' as published")
     for schema in dict.fromkeys(table.split(".")[0] for table in TABLES):
-        connection.execute(f"create schema published.{schema}")
+        connection.execute(f"create schema if not exists published.{schema}")
     for table in TABLES:
-        connection.execute(f"create table published.{table} as select * from {table}")
+        if change := _change(connection, table, changes):
+            _bring_up(connection, table, change)
+
+
+def _change(connection: duckdb.DuckDBPyConnection, table: str, changes: Changes) -> Change | None:
+    """What has become of a table; what Python writes notes nothing, and is small."""
+    if changes.everything or table.startswith("ops.") or _differ_in_columns(connection, table):
+        return Anew()
+    return changes.tables.get(table)
+
+
+def _differ_in_columns(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    schema, name = table.split(".")
+    here, there = (
+        connection.execute(
+            f"""
+            select column_name, data_type from duckdb_columns()
+            where database_name = {database} and schema_name = ? and table_name = ?
+            order by column_index
+            """,
+            [schema, name],
+        ).fetchall()
+        for database in ("current_database()", "'published'")
+    )
+    return here != there
+
+
+def _bring_up(connection: duckdb.DuckDBPyConnection, table: str, change: Change) -> None:
+    if isinstance(change, Anew):
+        connection.execute(f"create or replace table published.{table} as select * from {table}")
+        return
+    connection.execute(f"delete from published.{table} as held where {change.condition('held')}")
+    connection.execute(f"insert into published.{table} select * from {table} as now where {change.condition('now')}")
 
 
 def _settle(
@@ -169,6 +216,7 @@ def _settle(
         if catalog != "published":
             transitions.record(connection, summary.run_id, batch_ids, now=summary.finished_at)
             versions.settle(connection)
+            unpublished.settle(connection, settings.published_path)
             connection.execute("delete from ops.publishing")
         history.record_run(connection, summary, catalog=catalog, inputs_hash=inputs_hash)
 

@@ -64,6 +64,10 @@ create table if not exists ops.reference_versions (
 );
 create table if not exists ops.gold_versions (version varchar);
 create table if not exists ops.publishing (run_id varchar);
+create table if not exists ops.published_files (fingerprint varchar);
+create table if not exists ops.unpublished_models (relation varchar, strategy varchar, unique_key varchar);
+create table if not exists ops.unpublished_keys (key_hash ubigint, event_at timestamp);
+create table if not exists ops.unpublished_listening (user_id varchar, episode_id varchar, event_date date);
 -- what a warehouse that was made before this table has become, everybody knows already
 create table if not exists ops.batch_transitions as
 select batch_id, status, run_id, updated_at as changed_at, true as is_announced from ops.batches where not pending;

@@ -84,6 +84,7 @@ BOUNDARIES = (
     Boundary("before", "artifacts.report_gate", "cleansed"),
     Boundary("before", "transform.build_layer", "gold"),
     # Publishing: the copy, its settling in a transaction, the mark, the rename, and the same settling in the warehouse.
+    Boundary("after", "publish._start"),
     Boundary("before", "publish._copy_tables"),
     Boundary("after", "publish._copy_tables"),
     Boundary("after", "ledger.settle", "published"),

@@ -1,5 +1,9 @@
 -- grain: one batch of this run, and one key of an event that it has or had: (batch, user, episode, event type, time)
-{{ config(materialized="table", tags=["silver"]) }}
+{{ config(
+    materialized="table",
+    tags=["silver"],
+    post_hook="{{ note_unpublished_rows('keys', ['key_hash', 'event_at']) }}",
+) }}
 -- depends_on: {{ ref("pending_batches") }}
 
 {# What silver holds of the batches from earlier runs: the rules that gave these keys may have changed since. #}

@@ -1,5 +1,9 @@
 -- grain: one day of one user and episode whose listening this run may have changed
-{{ config(materialized="table", tags=["gold"]) }}
+{{ config(
+    materialized="table",
+    tags=["gold"],
+    post_hook="{{ note_unpublished_rows('listening', ['user_id', 'episode_id', 'event_date']) }}",
+) }}
 
 with
 
