@@ -5,20 +5,27 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import socket
+import subprocess
+import sys
 from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from prefect.server.api.server import SubprocessASGIServer
+HOST = "127.0.0.1"
 
 SLOW = ("dbt.cli.main", "dbt.adapters.duckdb", "great_expectations", "flows.sqlalchemy_dialect")
 """What a run would load when it comes to it."""
 
-WITHOUT_BLOCKS = {
+SERVER = (sys.executable, "-m", "flows.run_server")
+
+FOR_ONE_RUN = {
+    "PREFECT_UI_ENABLED": "false",
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
 }
@@ -33,12 +40,12 @@ def load(module: str) -> ModuleType:
     """
     gc.disable()
     try:
+        server = _start_server()
         loaded = import_module(module)
-        starting = _start_server()
         for name in SLOW:
             import_module(name)
-        if starting:
-            starting.join()
+        if server:
+            server.await_answer()
     finally:
         gc.freeze()
         gc.enable()
@@ -46,22 +53,77 @@ def load(module: str) -> ModuleType:
     return loaded
 
 
-def _start_server() -> Thread | None:
-    """Have the server started that Prefect would start with the first flow run, unless the settings name another."""
+@dataclass(frozen=True)
+class RunServer:
+    """A server of the run's own, which ends when this process does, in whatever way."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    @property
+    def api(self) -> str:
+        """The address of its API, which takes connections from the beginning and answers when it is ready."""
+        return f"http://{HOST}:{self.port}/api"
+
+    def await_answer(self) -> None:
+        """Wait until it is ready.
+
+        One that does not come up is given up: Prefect then starts its own with the first flow run, and tells what goes
+        wrong.
+        """
+        from prefect.settings import get_current_settings
+
+        seconds = get_current_settings().server.ephemeral.startup_timeout_seconds
+        asking = HTTPConnection(HOST, self.port, timeout=seconds)
+        try:
+            asking.request("GET", "/api/health")
+            asking.getresponse().read()
+        except (OSError, HTTPException):
+            self.stop()
+            _use_api(None)
+        finally:
+            asking.close()
+
+    def stop(self) -> None:
+        """Let it end in order, and wait for that."""
+        if self.process.stdin:
+            with suppress(OSError):
+                self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _start_server() -> RunServer | None:
+    """Start the server that Prefect would start with the first flow run, unless the settings name another.
+
+    In a process that loads Prefect's server, as this one need not then, and in a session of its own, so that Ctrl-C
+    leaves it to take down how the run ended.
+    """
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
     if settings.api.url or not settings.server.ephemeral.enabled:
         return None
-    from prefect.server.api.server import SubprocessASGIServer
+    with socket.create_server((HOST, 0)) as listening:
+        process = subprocess.Popen(
+            [*SERVER, str(listening.fileno())],
+            stdin=subprocess.PIPE, pass_fds=[listening.fileno()], env=FOR_ONE_RUN | os.environ, start_new_session=True,
+        )  # fmt: skip
+        server = RunServer(process, listening.getsockname()[1])
+    atexit.register(server.stop)
+    _use_api(server.api)
+    return server
 
-    os.environ |= WITHOUT_BLOCKS | os.environ
-    thread = Thread(target=_start, args=[SubprocessASGIServer()], daemon=True)
-    thread.start()
-    return thread
 
+def _use_api(address: str | None) -> None:
+    """Have everything of Prefect in this process report there, threads that are still to come included."""
+    from prefect.context import refresh_global_settings_context
 
-def _start(server: SubprocessASGIServer) -> None:
-    """What goes wrong here, goes wrong again, and is told, when the flow run begins."""
-    with suppress(Exception):
-        server.start()
+    if address:
+        os.environ["PREFECT_API_URL"] = address
+    else:
+        os.environ.pop("PREFECT_API_URL", None)
+    refresh_global_settings_context()

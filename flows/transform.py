@@ -72,11 +72,11 @@ def _call_dbt(settings: Settings, *command: str, variables: Mapping[str, str] | 
     """One of dbt's commands, in this process; it writes no log, which would keep quoted values."""
     from dbt.cli.main import dbtRunner
 
+    parsed = _parse(settings)
+    if not parsed.success:
+        return parsed
     with _environment(settings, variables):
         try:
-            parsed = _parse(settings)
-            if not parsed.success:
-                return parsed
             return dbtRunner(_uncompiled(parsed.result)).invoke([*command, *_options(settings)])
         finally:
             close_connections()
@@ -87,12 +87,17 @@ _parsed: dict[tuple[str, str], Any] = {}
 
 
 def _parse(settings: Settings) -> Any:  # noqa: ANN401 - dbt's own type
-    """The project as dbt reads it, once in a process as long as it stays the same. Belongs into `_environment`."""
+    """The project as dbt reads it, once in a process as long as it stays the same.
+
+    Never with the variables that say which files the engine reads: dbt would read anew what has to do with them as soon
+    as they are others, which cost the run after the one that built the reference data two seconds.
+    """
     from dbt.cli.main import dbtRunner
 
     made_of = (settings.engine, settings.documentation_hash())
     if made_of not in _parsed:
-        result = dbtRunner().invoke(["parse", "--no-write-json", *_options(settings)])
+        with _environment(settings):
+            result = dbtRunner().invoke(["parse", "--no-write-json", *_options(settings)])
         if not result.success:
             return result
         _parsed.clear()
@@ -131,8 +136,7 @@ def manifest(settings: Settings) -> Path:
         stamp = folder / "made_of"
         if stamp.is_file() and stamp.read_text() == made_of:
             return folder / "manifest.json"
-    with _environment(settings):
-        result = _parse(settings)
+    result = _parse(settings)
     if not result.success:
         raise TransformError(f"dbt could not read the project. {_exception(result)}")
     folder.mkdir(parents=True, exist_ok=True)

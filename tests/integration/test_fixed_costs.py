@@ -47,3 +47,21 @@ def test_the_project_is_parsed_once_and_seeds_are_copied_where_they_are_built(ho
     home.set(window_days=5)
     assert home.run().status is RunStatus.PASSED
     assert calls == ["load"]
+
+
+def test_a_later_process_takes_the_parse_of_the_one_before_as_it_is(
+    home: Home, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the run that built the reference data, from files which the later one does not read."""
+    from dbt.parser.partial import PartialParsing
+
+    taken: list[bool] = []
+    real = PartialParsing.skip_parsing
+    monkeypatch.setattr(PartialParsing, "skip_parsing", lambda self: taken.append(real(self)) or taken[-1])
+    home.land({"a.json": lines(event(1))})
+    assert home.run().status is RunStatus.PASSED
+    monkeypatch.setattr(transform, "_parsed", {})
+    home.land({"b.json": lines(event(2))})
+    assert home.run().status is RunStatus.PASSED
+    assert calls.count("load") == 2
+    assert taken == [True]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,26 +67,64 @@ os.environ["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
 from flows import starting
 assert starting.load("flows.pipeline") is sys.modules["flows.pipeline"]
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
-assert not set(starting.WITHOUT_BLOCKS) & set(os.environ)
+assert "prefect.server" not in sys.modules
 print("LOADED", *sys.modules)
 """
     assert loaded(tmp_path, code) >= {"flows.pipeline", *starting.SLOW}
 
 
-def test_a_server_of_the_runs_own_is_started_without_blocks(tmp_path: Path) -> None:
-    """In the middle of the loading, and so that Prefect takes it as its own."""
-    code = """
-import os, sys
-from prefect.server.api import server
-started = []
-server.SubprocessASGIServer.start = lambda self: started.append((self, dict(os.environ)))
+OWN_SERVER = """
+import os, sys, urllib.request
 from flows import starting
+started, real = [], starting._start_server
+starting._start_server = lambda: started.append(real()) or started[0]
 starting.load("flows.pipeline")
-((first, environment),) = started
-assert starting.WITHOUT_BLOCKS.items() <= environment.items()
-assert server.SubprocessASGIServer() is first
-from prefect.settings import Settings
-known = Settings().server
-assert (known.register_blocks_on_start, known.memoize_block_auto_registration) == (False, False)
+(server,) = started
+from prefect.settings import get_current_settings
+assert get_current_settings().api.url == server.api
+"""
+
+
+def test_a_server_of_the_runs_own_is_a_process_that_loads_it_instead(tmp_path: Path) -> None:
+    """It answers when all is loaded, looks for no blocks, and has ended in order with the run."""
+    code = """
+from threading import Thread
+from prefect import flow
+ids = []
+flow(lambda: ids.append(1), name="f")()
+assert ids and server.process.poll() is None
+blocks = urllib.request.Request(server.api + "/block_types/filter", b"{}", {"Content-Type": "application/json"})
+assert urllib.request.urlopen(blocks).read() == b"[]"
+server.stop()
+assert server.process.returncode == 0
+print("LOADED", *sys.modules)
+"""
+    assert not [name for name in loaded(tmp_path, OWN_SERVER + code) if name.startswith("prefect.server")]
+    assert not (tmp_path / "prefect.db-wal").exists(), "the database was not closed"
+
+
+def test_a_server_of_the_runs_own_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    code = 'print("SERVER", server.port, flush=True); os.kill(os.getpid(), 9)'
+    environment = {"PREFECT_HOME": str(tmp_path)}
+    killed = subprocess.run(
+        [sys.executable, "-c", OWN_SERVER + code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    # `run` has read the output to its end: nobody holds it any more, the server neither.
+    _, port = killed.stdout.split()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)))
+
+
+def test_a_server_that_does_not_come_up_is_given_up(tmp_path: Path) -> None:
+    code = """
+import sys
+from flows import starting
+from prefect.settings import get_current_settings
+starting.SERVER = [sys.executable, "-c", "raise SystemExit(3)"]
+server = starting._start_server()
+assert get_current_settings().api.url == server.api
+server.await_answer()
+assert get_current_settings().api.url is None
 """
     loaded(tmp_path, code)
