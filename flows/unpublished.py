@@ -28,9 +28,14 @@ class Replacement:
     columns: tuple[tuple[str, str], ...]
 
     def condition(self, relation: str) -> str:
-        """The SQL condition that a row of `relation` is one of these."""
+        """The SQL condition that a row of `relation` is one of these.
+
+        The first column is looked up by itself too, so that the engine can pass over the others of most rows.
+        """
+        column, noted = self.columns[0]
+        first = f'{relation}."{column}" in (select "{noted}" from {self.notes})'
         equal = " and ".join(f'noted."{noted}" = {relation}."{column}"' for column, noted in self.columns)
-        return f"exists (select 1 from {self.notes} as noted where {equal})"
+        return f"{first} and exists (select 1 from {self.notes} as noted where {equal})"
 
 
 @dataclass(frozen=True)
