@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import big_landing, landings
 
-from flows import landing, ledger, loading, warehouse
+from flows import landing, ledger, loading, reading, warehouse
 from flows.domain import Arrival, Batch, BatchStatus, Loaded
 from flows.errors import UnreadableFileError
 from flows.landing import find_files
@@ -373,7 +373,7 @@ def test_files_beside_broken_ones_are_loaded(
 def test_rows_written_before_the_break_are_taken_back(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", 1)
     deleted = []
     take_back = loading._Writer.take_back
@@ -400,7 +400,7 @@ def test_block_and_statement_limits_do_not_show(
     some = [case.line for case in CASES if len(case.line) < 1000][::29]
     text = b"\r\n".join([EVENT, *some, b"", b"\xff", b" ", EVENT])
     files = {"a.json.gz": gzip.compress(text), "b.json": b"\xef\xbb\xbf" + text + b"\n\n"}
-    monkeypatch.setattr(loading, "BLOCK_BYTES", block)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", block)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", statement)
     load(connection, tmp_path, files)
     assert_as_the_oracle(connection, files)
@@ -413,8 +413,8 @@ def test_block_and_statement_limits_do_not_show(
 )
 def test_blocks_are_whole_lines_in_order(chunks: list[bytes], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "BLOCK_BYTES", size)
-        blocks = list(loading.read_blocks(iter(chunks)))
+        patch.setattr(reading, "BLOCK_BYTES", size)
+        blocks = list(reading.read_blocks(iter(chunks)))
     whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
     expected = dict(enumerate(whole.split(b"\n"), start=1))
     found = {
@@ -427,11 +427,11 @@ def test_blocks_are_whole_lines_in_order(chunks: list[bytes], size: int) -> None
 
 
 def test_a_line_longer_than_a_block(connection: Connection, tmp_path: Path) -> None:
-    text = b'{"user_id": "' + b"u" * (loading.BLOCK_BYTES + 10) + b'"}'
+    text = b'{"user_id": "' + b"u" * (reading.BLOCK_BYTES + 10) + b'"}'
     load(connection, tmp_path, {"a.json": b"{}\n" + text + b"\n" + EVENT})
     assert [(row[1], len(row[3] or "")) for row in rows(connection)] == [
         (1, 0),
-        (2, loading.BLOCK_BYTES + 10),
+        (2, reading.BLOCK_BYTES + 10),
         (3, 2),
     ]
 
@@ -467,7 +467,7 @@ def test_any_landing_is_read_as_the_oracle_reads_it(
 def test_a_large_landing_is_read_as_the_oracle_reads_it(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", 30_000)
     monkeypatch.setattr(loading, "TRANSACTION_FILES", 17)
     files = big_landing(seed=7, files=80)
@@ -564,7 +564,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(
 
     found = arrivals(tmp_path, {"a.json": EVENT, "b.json": b"\n".join(numbered(range(9)))})
     monkeypatch.setattr(loading, "read_blocks", growing)
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", 1)
     loaded = loading.load_files(connection, found, run_id="run")
     assert [name for name, _ in loaded.left_out] == ["b.json"]
@@ -583,11 +583,11 @@ def test_a_file_that_is_gone_is_left_out_and_named(connection: Connection, tmp_p
 @pytest.mark.parametrize("block_bytes", [4, 50, 4 * 2**20])
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 1000])
 def test_a_line_that_is_too_long_is_named(monkeypatch: pytest.MonkeyPatch, block_bytes: int, chunk_bytes: int) -> None:
-    monkeypatch.setattr(loading, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", block_bytes)
 
     def read(content: bytes) -> bytes:
         chunks = (content[i : i + chunk_bytes] for i in range(0, len(content), chunk_bytes))
-        return b"\n".join(block for _, block in loading.read_blocks(chunks, max_line_bytes=30))
+        return b"\n".join(block for _, block in reading.read_blocks(chunks, max_line_bytes=30))
 
     fits = b"ab\n\n" + b"x" * 30 + b"\ncd"
     assert read(fits) == fits
@@ -606,7 +606,7 @@ def test_a_file_that_passes_a_limit_is_held_back_and_the_others_are_loaded(tmp_p
     arrivals = [Arrival(file, 1) for file in find_files(tmp_path, known={}, settle_seconds=0).files]
     with duckdb.connect() as connection:
         connection.execute(warehouse.TABLES)
-        limits = loading.Limits(line=1000, unpacked=50_000)
+        limits = reading.Limits(line=1000, unpacked=50_000)
         loading.load_files(connection, arrivals, run_id="run", limits=limits)
         rows = dict(connection.execute("select filename, detail from ops.batches").fetchall())
         assert connection.execute("select distinct filename from bronze.raw_events").fetchall() == [("fine.json",)]
@@ -621,11 +621,11 @@ def test_many_long_lines_in_a_row_are_refused(
     monkeypatch: pytest.MonkeyPatch, length: int, first_refused: int | None
 ) -> None:
     """No more than a window of lines counts, wherever in the file it is: here 10 lines and 4,000 bytes."""
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 200)
-    monkeypatch.setattr(loading, "TOGETHER_LINES", 10)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(reading, "TOGETHER_LINES", 10)
     content = b"x" * 100 + b"\n" + b"\n".join([b"y" * 100] * 599) + b"\n" + b"\n".join([b"z" * length] * 30)
-    blocks = loading._bearable(
-        loading.read_blocks(iter([content[i : i + 50] for i in range(0, len(content), 50)])), max_bytes=4000
+    blocks = reading.bearable(
+        reading.read_blocks(iter([content[i : i + 50] for i in range(0, len(content), 50)])), max_bytes=4000
     )
     if first_refused is None:
         assert b"\n".join(block for _, block in blocks) == content
@@ -659,7 +659,7 @@ def test_a_bomb_comes_out_in_pieces(tmp_path: Path, name: str, compress: Callabl
     content = b"\n" * (200 * 2**20)
     (tmp_path / name).write_bytes(compress(content))
     with (tmp_path / name).open("rb") as file:
-        pieces = loading._decompressed(name, loading._HashedFile(file), max_bytes=2**40)
+        pieces = reading.decompressed(name, reading.HashedFile(file), max_bytes=2**40)
         sizes = [len(piece) for piece in pieces]
     assert sum(sizes) == len(content)
     assert max(sizes) <= 33 * 2**20
