@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from flows import faults, ledger, storage
 from flows.domain import Arrival, Batch, BatchStatus, Loaded, StoredObject, fingerprint
 from flows.errors import UnreadableFileError
-from flows.loading_sql import INSERT_BYTES, INSERT_TEXT
-from flows.reading import HashedFile, Limits, bearable, decompressed, is_utf8, read_blocks, without_line_ends
+from flows.loading_sql import INSERT_BLOCK, INSERT_BLOCKS, INSERT_BYTES
+from flows.reading import HashedFile, Limits, bearable, decompressed, lines_of_bytes, read_blocks, without_line_ends
 from flows.warehouse import transaction, utc_now
 
 if TYPE_CHECKING:
@@ -153,16 +153,19 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        blocks = [block if is_utf8(block.content) else self._insert_bytes(block) for block in self.blocks]
-        if blocks:
-            columns = ("batch_id", "filename", "load_at", "first_line", "content")
-            self.connection.execute(INSERT_TEXT, [[getattr(block, name) for block in blocks] for name in columns])
+        blocks = [self._without_bytes(block) for block in self.blocks]
+        rows = [(b.batch_id, b.filename, b.load_at, b.first_line, b.content) for b in blocks]
+        if len(rows) == 1:
+            self.connection.execute(INSERT_BLOCK, rows[0])
+        elif rows:
+            self.connection.execute(INSERT_BLOCKS, [list(column) for column in zip(*rows, strict=True)])
         self.blocks, self.size = [], 0
 
-    def _insert_bytes(self, block: Block) -> Block:
+    def _without_bytes(self, block: Block) -> Block:
         """The block without the lines that are not UTF-8, which are inserted."""
         content, numbers, lines = _without_bytes(block)
-        self.connection.execute(INSERT_BYTES, [block.batch_id, block.filename, block.load_at, numbers, lines])
+        if lines:
+            self.connection.execute(INSERT_BYTES, [block.batch_id, block.filename, block.load_at, numbers, lines])
         return replace(block, content=content)
 
     def forget(self) -> None:
@@ -316,9 +319,12 @@ def _counted(batch: Batch, lines: int, malformed: int) -> Batch:
 
 def _without_bytes(block: Block) -> tuple[bytes, list[int], list[bytes]]:
     """The block with a blank for each line that is not UTF-8, and the numbers and contents of these."""
-    lines = block.content.split(b"\n")
-    odd = [place for place, line in enumerate(lines) if not (line.isascii() or is_utf8(line))]
-    found = [lines[place] for place in odd]
-    for place in odd:
-        lines[place] = b""
-    return b"\n".join(lines), [block.first_line + place for place in odd], found
+    kept, numbers, found = [], [], []
+    begin, number = 0, block.first_line
+    for start, end in lines_of_bytes(block.content):
+        kept.append(block.content[begin:start])
+        number += kept[-1].count(b"\n")
+        numbers.append(number)
+        found.append(block.content[start:end])
+        begin = end
+    return b"".join([*kept, block.content[begin:]]), numbers, found

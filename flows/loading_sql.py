@@ -51,32 +51,34 @@ _IS_PLAIN = f"""case
     else false
 end"""
 _PLAIN_KEYS = "{" + ", ".join(f'"{key}": "VARCHAR"' for key in KEYS) + "}"
-_SCALARS = ", ".join(
-    f"case when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}" for i, key in enumerate(KEYS, 1)
+_VALUES = ",\n    ".join(
+    f"case when is_plain then plain.{key} when types[{i}] not in ('OBJECT', 'ARRAY') then texts[{i}] end as {key}"
+    for i, key in enumerate(KEYS, 1)
 )
 
 
 def _insert(lines: str) -> str:
-    """The insert of all lines that `lines` selects (batch, file, line number, text)."""
+    """The insert of all lines that `lines` selects (batch, file, line number, text).
+
+    All goes through in one pass: of a plain line, whatever the others are looked at for is null.
+    """
     return f"""
 insert into bronze.raw_events by name
 with lines as (
     {lines}
 ),
-seen as materialized (
+seen as (
     select *, coalesce({_IS_PLAIN}, false) as is_plain
     from lines
-),
-plain as (
-    select *, json_transform(case when is_plain then line end, '{_PLAIN_KEYS}') as json
-    from seen
-    where is_plain
+    where starts_with(line, '{{') or regexp_matches(line, '{NOT_BLANK}')
 ),
 json as (
     -- null where the line is no JSON: whatever the engine computes early, it never meets broken text
-    select *, case when json_valid(line) and {_IS_STRICT} then line end as json_line
+    select
+        *,
+        json_transform(case when is_plain then line end, '{_PLAIN_KEYS}') as plain,
+        case when not is_plain and json_valid(line) and {_IS_STRICT} then line end as json_line,
     from seen
-    where not is_plain and regexp_matches(line, '{NOT_BLANK}')
 ),
 objects as (
     select *, case when json_type(json_line) = 'OBJECT' then json_line end as object_line
@@ -111,46 +113,44 @@ select
     batch_id,
     filename,
     line_number,
-    {", ".join(f"json.{key}" for key in KEYS)},
-    null as rescued,
-    null as rescued_bytes,
-    false as is_malformed,
-    false as has_further_keys,
-    load_at
-from plain
-union all by name
-select
-    batch_id,
-    filename,
-    line_number,
-    {_SCALARS},
+    {_VALUES},
     case
+        when is_plain then null
         when object_line is null
             or has_further_keys or has_repeated_keys or list_has_any(types, ['OBJECT', 'ARRAY'])
         then line
     end as rescued,
     null as rescued_bytes,
-    object_line is null as is_malformed,
+    not is_plain and object_line is null as is_malformed,
     has_further_keys,
     load_at
 from valued
 """
 
 
-INSERT_TEXT = _insert("""
+def _lines(blocks: str) -> str:
+    """The lines of all blocks that `blocks` gives."""
+    return f"""
     select
         batch_id, filename, load_at,
         first_line + unnest(range(len(block_lines))) as line_number,
         unnest(block_lines) as line
     from (
-        select
-            unnest(?::varchar[]) as batch_id,
-            unnest(?::varchar[]) as filename,
-            unnest(?::timestamp[]) as load_at,
-            unnest(?::bigint[]) as first_line,
-            string_split(decode(unnest(?::blob[])), chr(10)) as block_lines
+        select batch_id, filename, load_at, first_line, string_split(decode(content), chr(10)) as block_lines
+        from {blocks} as blocks (batch_id, filename, load_at, first_line, content)
     )
-""")
+"""
+
+
+INSERT_BLOCK = _insert(_lines("(values (?::varchar, ?::varchar, ?::timestamp, ?::bigint, ?::blob))"))
+"""Inserts the lines of one block; takes its columns. (From a list, the engine copies the content several times.)"""
+
+INSERT_BLOCKS = _insert(
+    _lines(
+        "(select unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::timestamp[]), unnest(?::bigint[]), "
+        "unnest(?::blob[]))"
+    )
+)
 """Inserts the lines of blocks; takes their columns as lists."""
 
 INSERT_BYTES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import zlib
 from collections import deque
@@ -14,10 +15,12 @@ from flows.errors import UnreadableFileError
 if TYPE_CHECKING:
     from flows.read_ahead import Readable
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 8 * 2**20
 """A block is cut at the first line end after this many bytes."""
 TOGETHER_LINES = 2048
 """Rows that the engine holds in memory together, whatever its limit says, wherever a query reads or writes them."""
+WINDOW_BYTES = 2**12
+"""So much is decoded at a time to find what is not UTF-8: the error holds a copy, and may come for every line."""
 UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -183,13 +186,27 @@ def _too_long(line_number: int, max_line_bytes: int) -> UnreadableFileError:
     )
 
 
-def is_utf8(content: bytes) -> bool:
-    """Whether all of it is."""
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def lines_of_bytes(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where each line begins and ends that is not UTF-8."""
+    begin = 0
+    while (odd := _first_odd(content, begin)) is not None:
+        start = content.rfind(b"\n", 0, odd) + 1
+        end = content.find(b"\n", odd)
+        begin = len(content) if end < 0 else end
+        yield start, begin
+
+
+def _first_odd(content: bytes, begin: int) -> int | None:
+    """The place of the first byte from `begin` on that is not UTF-8."""
+    view = memoryview(content)
+    while begin < len(content):
+        end = begin + WINDOW_BYTES
+        try:
+            _, size = codecs.utf_8_decode(view[begin:end], "strict", end >= len(content))
+        except UnicodeDecodeError as error:
+            return begin + error.start
+        begin += size
+    return None
 
 
 def without_line_ends(content: bytes) -> bytes:
