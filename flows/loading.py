@@ -8,13 +8,17 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
-from flows import faults, ledger, storage
+from flows import faults, ledger, side_by_side, storage
 from flows.domain import Arrival, Batch, BatchStatus, Loaded, StoredObject, fingerprint
 from flows.errors import UnreadableFileError
 from flows.loading_sql import INSERT_BLOCK, INSERT_BLOCKS, INSERT_BYTES
@@ -31,6 +35,11 @@ STATEMENT_BYTES = 2 * 2**20
 TRANSACTION_FILES = 1000
 TRANSACTION_BYTES = 512 * 2**20
 """A transaction ends after the file that passes one of the two."""
+MOST_THREADS = 8
+"""So many files are loaded at a time, and no more than the engine has threads: each holds some copies of a block."""
+SHARE_BYTES = 8 * 2**20
+SHARES = 4
+"""Beside others, a transaction ends after this many bytes or its part, of so many for each thread, if that is more."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +68,82 @@ def load_files(
     passes a limit, becomes a quarantined batch without rows. `store` is the bucket that the files lie in, if
     they lie in one. Raises `LandingError` when that is out of reach.
     """
+    step = _Step(run_id, limits or Limits(), store)
     total = Loaded()
-    writer = _Writer(connection, limits or Limits(), store)
-    for group in _groups(_not_recorded(connection, arrivals)):
-        total = _sum([total, _load_within_memory(writer, group, run_id)])
-        progress(total)
+    with closing(_loaded_groups(connection, _not_recorded(connection, arrivals), step)) as groups:
+        for loaded in groups:
+            total = _sum([total, loaded])
+            progress(total)
     return total
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What the loading of every file of a run has in common."""
+
+    run_id: str
+    limits: Limits
+    store: Store | None
+
+
+def _loaded_groups(
+    connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival], step: _Step
+) -> Generator[Loaded]:
+    """What each transaction has loaded, after its commit, in order of file name.
+
+    Several are filled side by side. If that is too much for the engine, the rest is loaded one after the other. So are
+    the objects of a bucket, which are read ahead in their order.
+    """
+    import duckdb
+
+    threads = 1 if step.store else min(_engine_threads(connection), MOST_THREADS)
+    left = deque(_groups(arrivals, threads))
+    clock = _Clock()
+    if threads > 1 and len(left) > 1:
+        try:
+            with closing(_side_by_side(connection, list(left), step, clock, threads)) as committed:
+                for loaded in committed:
+                    left.popleft()
+                    yield loaded
+        except duckdb.OutOfMemoryException as error:
+            if faults.FULL.search(f"{error}"):  # no room on the disk for what did not fit into the memory
+                raise
+    writer = _Writer(connection, step.limits, step.store)
+    for group in left:
+        yield _load_within_memory(writer, clock.stamp(group), step.run_id)
+
+
+def _side_by_side(
+    connection: duckdb.DuckDBPyConnection, groups: Sequence[list[Arrival]], step: _Step, clock: _Clock, threads: int
+) -> Generator[Loaded]:
+    def fill(cursor: duckdb.DuckDBPyConnection, group: list[Stamped], ended: Event) -> Loaded:
+        return _load_group(_Writer(cursor, step.limits, ended=ended), group, step.run_id)
+
+    return side_by_side.committed(connection, map(clock.stamp, groups), fill, threads=threads)
+
+
+def _engine_threads(connection: duckdb.DuckDBPyConnection) -> int:
+    """As many as there are cores, where nothing else is set."""
+    (threads,) = connection.execute("select current_setting('threads')").fetchone() or (1,)
+    return int(threads)
+
+
+Stamped = tuple[Arrival, datetime]
+"""A file, and the `load_at` of its rows."""
+
+
+@dataclass
+class _Clock:
+    """Gives files the time before they are loaded; it never decreases within a run, even when the clock is set back."""
+
+    latest: datetime = datetime.min  # noqa: DTZ901 - UTC without a zone, as everywhere
+
+    def stamp(self, group: Sequence[Arrival]) -> list[Stamped]:
+        return [(arrival, self.now()) for arrival in group]
+
+    def now(self) -> datetime:
+        self.latest = max(self.latest, utc_now())
+        return self.latest
 
 
 def load_known(
@@ -114,14 +193,16 @@ def _not_recorded(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arri
     return sorted(left, key=lambda a: a.file.filename)
 
 
-def _groups(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
-    """Arrivals by transaction."""
+def _groups(arrivals: Sequence[Arrival], threads: int) -> Iterator[list[Arrival]]:
+    """Arrivals by transaction: for several threads, some for each, so that none is done long before the others."""
+    share = max(SHARE_BYTES, sum(a.file.size_bytes for a in arrivals) // (SHARES * threads))
+    most = TRANSACTION_BYTES if threads == 1 else min(TRANSACTION_BYTES, share)
     group: list[Arrival] = []
     size = 0
     for arrival in arrivals:
         group.append(arrival)
         size += arrival.file.size_bytes
-        if len(group) >= TRANSACTION_FILES or size >= TRANSACTION_BYTES:
+        if len(group) >= TRANSACTION_FILES or size >= most:
             yield group
             group, size = [], 0
     if group:
@@ -137,14 +218,12 @@ class _Writer:
     store: Store | None = None
     blocks: list[Block] = field(default_factory=list)
     size: int = 0
-    latest: datetime = datetime.min  # noqa: DTZ901 - UTC without a zone, as everywhere
-
-    def now(self) -> datetime:
-        """The time, which never decreases within a run, even when the clock is set back."""
-        self.latest = max(self.latest, utc_now())
-        return self.latest
+    ended: Event | None = None
 
     def add(self, block: Block) -> None:
+        """Raises `CancelledError` where the rows are no longer wanted."""
+        if self.ended and self.ended.is_set():
+            raise CancelledError
         if not block.content.strip():
             return  # blank lines, which are no rows; a file can be packed full of them
         self.blocks.append(replace(block, content=without_line_ends(block.content)))
@@ -178,7 +257,7 @@ class _Writer:
         self.connection.execute("delete from bronze.raw_events where batch_id = ?", [batch_id])
 
 
-def _load_within_memory(writer: _Writer, group: list[Arrival], run_id: str) -> Loaded:
+def _load_within_memory(writer: _Writer, group: list[Stamped], run_id: str) -> Loaded:
     """The files in one transaction; if that is too much for the engine, each in its own, and a single one held back.
 
     How much a line takes depends on what it is made of: a hundred times its length, where every byte is a value.
@@ -193,7 +272,7 @@ def _load_within_memory(writer: _Writer, group: list[Arrival], run_id: str) -> L
             raise
         writer.forget()
     if len(group) > 1:
-        return _sum([_load_within_memory(writer, [arrival], run_id) for arrival in group])
+        return _sum([_load_within_memory(writer, [stamped], run_id) for stamped in group])
     with transaction(writer.connection):
         return _load_group(writer, group, run_id, refusal=_TOO_MUCH)
 
@@ -204,13 +283,13 @@ _TOO_MUCH = (
 )
 
 
-def _load_group(writer: _Writer, group: list[Arrival], run_id: str, *, refusal: str | None = None) -> Loaded:
+def _load_group(writer: _Writer, group: Sequence[Stamped], run_id: str, *, refusal: str | None = None) -> Loaded:
     batches: list[Batch] = []
     left_out: list[tuple[str, str]] = []
-    with storage.opening((arrival.file.path for arrival in group), writer.store) as open_file:
-        for arrival in group:
+    with storage.opening((arrival.file.path for arrival, _ in group), writer.store) as open_file:
+        for arrival, load_at in group:
             try:
-                batches.append(_load_file(arrival, writer, run_id, refusal, open_file))
+                batches.append(_load_file(arrival, load_at, writer, run_id, refusal, open_file))
             except OSError as error:
                 writer.take_back(batch_id(arrival.file.filename, arrival.attempt))
                 left_out.append((arrival.file.filename, f"cannot be read: {error.strerror or error}"))
@@ -230,9 +309,11 @@ def batch_id(filename: str, attempt: int) -> str:
     return hashlib.sha256(f"{attempt}\0{filename}".encode()).hexdigest()[:16]
 
 
-def _load_file(arrival: Arrival, writer: _Writer, run_id: str, refusal: str | None, open_file: Opener) -> Batch:
+def _load_file(
+    arrival: Arrival, load_at: datetime, writer: _Writer, run_id: str, refusal: str | None, open_file: Opener
+) -> Batch:
     """Read one file to its end, handing its blocks to the writer, if none refuses it before. Raises `OSError`."""
-    identifier, load_at = batch_id(arrival.file.filename, arrival.attempt), writer.now()
+    identifier = batch_id(arrival.file.filename, arrival.attempt)
     with open_file(arrival.file.path) as file:
         source = HashedFile(file)
         refusal = refusal or _hand_over(arrival.file.filename, source, writer, identifier, load_at)

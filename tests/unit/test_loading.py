@@ -478,6 +478,109 @@ def test_a_large_landing_is_read_as_the_oracle_reads_it(
     assert by_name == sorted(by_name)
 
 
+# --- Side by side -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def side_by_side(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """Each file in a transaction of its own, and three at a time, on any machine."""
+    monkeypatch.setattr(loading, "TRANSACTION_FILES", 1)
+    monkeypatch.setattr(loading, "_engine_threads", lambda _: 3)
+    return connection
+
+
+def test_times_and_commits_are_in_order_of_file_name(side_by_side: Connection, tmp_path: Path) -> None:
+    """The first files are the largest, so that those behind them are done before."""
+    files = {f"{n}.json": b"\n".join(numbered(range(1, 20_000 >> n))) for n in range(8)}
+    seen: list[list[str]] = []
+    loading.load_files(
+        side_by_side,
+        arrivals(tmp_path, files),
+        run_id="run",
+        progress=lambda _: seen.append(sorted(batches(side_by_side))),
+    )
+    assert seen == [sorted(files)[: n + 1] for n in range(8)]
+    times = [batch.load_at for _, batch in sorted(batches(side_by_side).items())]
+    assert times == sorted(times)
+    assert_as_the_oracle(side_by_side, files)
+
+
+def test_a_large_landing_side_by_side_is_read_as_the_oracle_reads_it(
+    side_by_side: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(loading, "TRANSACTION_FILES", 3)
+    files = big_landing(seed=11, files=40)
+    load(side_by_side, tmp_path, files)
+    assert_as_the_oracle(side_by_side, files)
+
+
+def test_what_cannot_be_read_stops_none_of_the_others(side_by_side: Connection, tmp_path: Path) -> None:
+    found = arrivals(tmp_path, {f"{n}.json": EVENT for n in range(6)} | {"7.json.gz": b"broken"})
+    (tmp_path / "1.json").unlink()
+    (tmp_path / "4.json").write_bytes(EVENT * 2)
+    loaded = loading.load_files(side_by_side, found, run_id="run")
+    assert (loaded.batches, loaded.rows) == (5, 4)
+    assert [name for name, _ in loaded.left_out] == ["1.json", "4.json"]
+    assert [row[0] for row in rows(side_by_side)] == ["0.json", "2.json", "3.json", "5.json"]
+    assert batches(side_by_side)["7.json.gz"].status is BatchStatus.QUARANTINED
+
+
+def test_an_error_beside_others_leaves_what_stands_before_it(
+    side_by_side: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = ledger.record
+
+    def failing(cursor: Connection, entered: list[Batch]) -> None:
+        if entered[0].filename == "3.json":
+            raise RuntimeError
+        record(cursor, entered)
+
+    found = arrivals(tmp_path, {f"{n}.json": EVENT for n in range(7)})
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "record", failing)
+        with pytest.raises(RuntimeError):
+            loading.load_files(side_by_side, found, run_id="run")
+    assert [row[0] for row in rows(side_by_side)] == sorted(batches(side_by_side)) == ["0.json", "1.json", "2.json"]
+    assert loading.load_files(side_by_side, found, run_id="run").batches == 4
+    assert len(rows(side_by_side)) == 7
+
+
+def test_new_attempts_prepare_the_earlier_ones(side_by_side: Connection, tmp_path: Path) -> None:
+    names = [f"{n}.json" for n in range(9)]
+    loading.load_files(side_by_side, arrivals(tmp_path, dict.fromkeys(names, EVENT)), run_id="run")
+    again = arrivals(tmp_path, dict.fromkeys(names, EVENT + b"\n" + EVENT))
+    loading.load_files(side_by_side, [replace(a, attempt=2) for a in again], run_id="run")
+    found = ledger.attempts(side_by_side, names)
+    assert [[batch.status for batch in found[name]] for name in names] == [["superseded", "loaded"]] * 9
+
+
+def test_too_little_memory_for_several_is_enough_for_one_after_the_other(
+    side_by_side: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed stays, and no file is held back for what others beside it took."""
+    load_group = loading._load_group
+
+    def without_memory(writer: Any, group: Any, run_id: str, **options: Any) -> Loaded:
+        if writer.ended and group[0][0].file.filename >= "2.json":
+            raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
+        return load_group(writer, group, run_id, **options)
+
+    monkeypatch.setattr(loading, "_load_group", without_memory)
+    files = {f"{n}.json": EVENT for n in range(6)}
+    assert load(side_by_side, tmp_path, files).batches == 6
+    assert_as_the_oracle(side_by_side, files)
+    times = [batch.load_at for _, batch in sorted(batches(side_by_side).items())]
+    assert times == sorted(times)
+
+
+def test_what_fits_into_one_transaction_is_loaded_without_threads(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(loading.side_by_side, "committed")
+    assert load(connection, tmp_path, {f"{n}.json": EVENT for n in range(20)}).batches == 20
+
+
 # --- Once and only once -------------------------------------------------------------------------
 
 
@@ -634,8 +737,12 @@ def test_many_long_lines_in_a_row_are_refused(
             list(blocks)
 
 
-def test_a_file_that_takes_too_much_memory_is_held_back_and_the_others_are_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transaction_files", [1000, 1], ids=["in one transaction", "side by side"])
+def test_a_file_that_takes_too_much_memory_is_held_back_and_the_others_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transaction_files: int
+) -> None:
     """Two and a half million empty arrays in one line, at a hundred bytes of memory each."""
+    monkeypatch.setattr(loading, "TRANSACTION_FILES", transaction_files)
     files = {"a.json": EVENT, "b.json": EVENT + b'\n{"x": [' + b"[]," * 2_500_000 + b"[]]}", "c.json": EVENT}
     with duckdb.connect() as connection:
         connection.execute(warehouse.TABLES)
