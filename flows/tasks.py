@@ -60,6 +60,7 @@ from flows.domain import (
 from flows.errors import GateFailedError, PipelineError, ReferenceDataError
 from flows.limits import NONE_FAILS
 from flows.planning import plan_run
+from flows.reading import Limits
 from flows.settings import Settings
 from flows.site import build as site
 from flows.site import catalog, dbt_docs
@@ -163,7 +164,7 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
         message = f"{loaded.batches:,} of {len(plan.arrivals):,} files, {loaded.rows:,} lines"
         progress.report("load", message, files=loaded.batches, lines=loaded.rows)
 
-    limits = loading.Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
+    limits = Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
     with connect(settings) as connection:
         load = partial(
             loading.load_files, connection, plan.arrivals, run_id=run_id, limits=limits,

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import big_landing, landings
 
-from flows import landing, ledger, loading, warehouse
+from flows import landing, ledger, loading, reading, warehouse
 from flows.domain import Arrival, Batch, BatchStatus, Loaded
 from flows.errors import UnreadableFileError
 from flows.landing import find_files
@@ -373,7 +373,7 @@ def test_files_beside_broken_ones_are_loaded(
 def test_rows_written_before_the_break_are_taken_back(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", 1)
     deleted = []
     take_back = loading._Writer.take_back
@@ -400,7 +400,7 @@ def test_block_and_statement_limits_do_not_show(
     some = [case.line for case in CASES if len(case.line) < 1000][::29]
     text = b"\r\n".join([EVENT, *some, b"", b"\xff", b" ", EVENT])
     files = {"a.json.gz": gzip.compress(text), "b.json": b"\xef\xbb\xbf" + text + b"\n\n"}
-    monkeypatch.setattr(loading, "BLOCK_BYTES", block)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", block)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", statement)
     load(connection, tmp_path, files)
     assert_as_the_oracle(connection, files)
@@ -413,8 +413,8 @@ def test_block_and_statement_limits_do_not_show(
 )
 def test_blocks_are_whole_lines_in_order(chunks: list[bytes], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "BLOCK_BYTES", size)
-        blocks = list(loading.read_blocks(iter(chunks)))
+        patch.setattr(reading, "BLOCK_BYTES", size)
+        blocks = list(reading.read_blocks(iter(chunks)))
     whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
     expected = dict(enumerate(whole.split(b"\n"), start=1))
     found = {
@@ -427,11 +427,11 @@ def test_blocks_are_whole_lines_in_order(chunks: list[bytes], size: int) -> None
 
 
 def test_a_line_longer_than_a_block(connection: Connection, tmp_path: Path) -> None:
-    text = b'{"user_id": "' + b"u" * (loading.BLOCK_BYTES + 10) + b'"}'
+    text = b'{"user_id": "' + b"u" * (reading.BLOCK_BYTES + 10) + b'"}'
     load(connection, tmp_path, {"a.json": b"{}\n" + text + b"\n" + EVENT})
     assert [(row[1], len(row[3] or "")) for row in rows(connection)] == [
         (1, 0),
-        (2, loading.BLOCK_BYTES + 10),
+        (2, reading.BLOCK_BYTES + 10),
         (3, 2),
     ]
 
@@ -467,7 +467,7 @@ def test_any_landing_is_read_as_the_oracle_reads_it(
 def test_a_large_landing_is_read_as_the_oracle_reads_it(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", 30_000)
     monkeypatch.setattr(loading, "TRANSACTION_FILES", 17)
     files = big_landing(seed=7, files=80)
@@ -476,6 +476,109 @@ def test_a_large_landing_is_read_as_the_oracle_reads_it(
     assert_as_the_oracle(connection, files)
     by_name = [batch.load_at for _, batch in sorted(batches(connection).items())]
     assert by_name == sorted(by_name)
+
+
+# --- Side by side -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def side_by_side(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Connection:
+    """Each file in a transaction of its own, and three at a time, on any machine."""
+    monkeypatch.setattr(loading, "TRANSACTION_FILES", 1)
+    monkeypatch.setattr(loading, "_engine_threads", lambda _: 3)
+    return connection
+
+
+def test_times_and_commits_are_in_order_of_file_name(side_by_side: Connection, tmp_path: Path) -> None:
+    """The first files are the largest, so that those behind them are done before."""
+    files = {f"{n}.json": b"\n".join(numbered(range(1, 20_000 >> n))) for n in range(8)}
+    seen: list[list[str]] = []
+    loading.load_files(
+        side_by_side,
+        arrivals(tmp_path, files),
+        run_id="run",
+        progress=lambda _: seen.append(sorted(batches(side_by_side))),
+    )
+    assert seen == [sorted(files)[: n + 1] for n in range(8)]
+    times = [batch.load_at for _, batch in sorted(batches(side_by_side).items())]
+    assert times == sorted(times)
+    assert_as_the_oracle(side_by_side, files)
+
+
+def test_a_large_landing_side_by_side_is_read_as_the_oracle_reads_it(
+    side_by_side: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(loading, "TRANSACTION_FILES", 3)
+    files = big_landing(seed=11, files=40)
+    load(side_by_side, tmp_path, files)
+    assert_as_the_oracle(side_by_side, files)
+
+
+def test_what_cannot_be_read_stops_none_of_the_others(side_by_side: Connection, tmp_path: Path) -> None:
+    found = arrivals(tmp_path, {f"{n}.json": EVENT for n in range(6)} | {"7.json.gz": b"broken"})
+    (tmp_path / "1.json").unlink()
+    (tmp_path / "4.json").write_bytes(EVENT * 2)
+    loaded = loading.load_files(side_by_side, found, run_id="run")
+    assert (loaded.batches, loaded.rows) == (5, 4)
+    assert [name for name, _ in loaded.left_out] == ["1.json", "4.json"]
+    assert [row[0] for row in rows(side_by_side)] == ["0.json", "2.json", "3.json", "5.json"]
+    assert batches(side_by_side)["7.json.gz"].status is BatchStatus.QUARANTINED
+
+
+def test_an_error_beside_others_leaves_what_stands_before_it(
+    side_by_side: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = ledger.record
+
+    def failing(cursor: Connection, entered: list[Batch]) -> None:
+        if entered[0].filename == "3.json":
+            raise RuntimeError
+        record(cursor, entered)
+
+    found = arrivals(tmp_path, {f"{n}.json": EVENT for n in range(7)})
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "record", failing)
+        with pytest.raises(RuntimeError):
+            loading.load_files(side_by_side, found, run_id="run")
+    assert [row[0] for row in rows(side_by_side)] == sorted(batches(side_by_side)) == ["0.json", "1.json", "2.json"]
+    assert loading.load_files(side_by_side, found, run_id="run").batches == 4
+    assert len(rows(side_by_side)) == 7
+
+
+def test_new_attempts_prepare_the_earlier_ones(side_by_side: Connection, tmp_path: Path) -> None:
+    names = [f"{n}.json" for n in range(9)]
+    loading.load_files(side_by_side, arrivals(tmp_path, dict.fromkeys(names, EVENT)), run_id="run")
+    again = arrivals(tmp_path, dict.fromkeys(names, EVENT + b"\n" + EVENT))
+    loading.load_files(side_by_side, [replace(a, attempt=2) for a in again], run_id="run")
+    found = ledger.attempts(side_by_side, names)
+    assert [[batch.status for batch in found[name]] for name in names] == [["superseded", "loaded"]] * 9
+
+
+def test_too_little_memory_for_several_is_enough_for_one_after_the_other(
+    side_by_side: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was committed stays, and no file is held back for what others beside it took."""
+    load_group = loading._load_group
+
+    def without_memory(writer: Any, group: Any, run_id: str, **options: Any) -> Loaded:
+        if writer.ended and group[0][0].file.filename >= "2.json":
+            raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
+        return load_group(writer, group, run_id, **options)
+
+    monkeypatch.setattr(loading, "_load_group", without_memory)
+    files = {f"{n}.json": EVENT for n in range(6)}
+    assert load(side_by_side, tmp_path, files).batches == 6
+    assert_as_the_oracle(side_by_side, files)
+    times = [batch.load_at for _, batch in sorted(batches(side_by_side).items())]
+    assert times == sorted(times)
+
+
+def test_what_fits_into_one_transaction_is_loaded_without_threads(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(loading.side_by_side, "committed")
+    assert load(connection, tmp_path, {f"{n}.json": EVENT for n in range(20)}).batches == 20
 
 
 # --- Once and only once -------------------------------------------------------------------------
@@ -564,7 +667,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(
 
     found = arrivals(tmp_path, {"a.json": EVENT, "b.json": b"\n".join(numbered(range(9)))})
     monkeypatch.setattr(loading, "read_blocks", growing)
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1)
     monkeypatch.setattr(loading, "STATEMENT_BYTES", 1)
     loaded = loading.load_files(connection, found, run_id="run")
     assert [name for name, _ in loaded.left_out] == ["b.json"]
@@ -583,11 +686,11 @@ def test_a_file_that_is_gone_is_left_out_and_named(connection: Connection, tmp_p
 @pytest.mark.parametrize("block_bytes", [4, 50, 4 * 2**20])
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 1000])
 def test_a_line_that_is_too_long_is_named(monkeypatch: pytest.MonkeyPatch, block_bytes: int, chunk_bytes: int) -> None:
-    monkeypatch.setattr(loading, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", block_bytes)
 
     def read(content: bytes) -> bytes:
         chunks = (content[i : i + chunk_bytes] for i in range(0, len(content), chunk_bytes))
-        return b"\n".join(block for _, block in loading.read_blocks(chunks, max_line_bytes=30))
+        return b"\n".join(block for _, block in reading.read_blocks(chunks, max_line_bytes=30))
 
     fits = b"ab\n\n" + b"x" * 30 + b"\ncd"
     assert read(fits) == fits
@@ -606,7 +709,7 @@ def test_a_file_that_passes_a_limit_is_held_back_and_the_others_are_loaded(tmp_p
     arrivals = [Arrival(file, 1) for file in find_files(tmp_path, known={}, settle_seconds=0).files]
     with duckdb.connect() as connection:
         connection.execute(warehouse.TABLES)
-        limits = loading.Limits(line=1000, unpacked=50_000)
+        limits = reading.Limits(line=1000, unpacked=50_000)
         loading.load_files(connection, arrivals, run_id="run", limits=limits)
         rows = dict(connection.execute("select filename, detail from ops.batches").fetchall())
         assert connection.execute("select distinct filename from bronze.raw_events").fetchall() == [("fine.json",)]
@@ -621,11 +724,11 @@ def test_many_long_lines_in_a_row_are_refused(
     monkeypatch: pytest.MonkeyPatch, length: int, first_refused: int | None
 ) -> None:
     """No more than a window of lines counts, wherever in the file it is: here 10 lines and 4,000 bytes."""
-    monkeypatch.setattr(loading, "BLOCK_BYTES", 200)
-    monkeypatch.setattr(loading, "TOGETHER_LINES", 10)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(reading, "TOGETHER_LINES", 10)
     content = b"x" * 100 + b"\n" + b"\n".join([b"y" * 100] * 599) + b"\n" + b"\n".join([b"z" * length] * 30)
-    blocks = loading._bearable(
-        loading.read_blocks(iter([content[i : i + 50] for i in range(0, len(content), 50)])), max_bytes=4000
+    blocks = reading.bearable(
+        reading.read_blocks(iter([content[i : i + 50] for i in range(0, len(content), 50)])), max_bytes=4000
     )
     if first_refused is None:
         assert b"\n".join(block for _, block in blocks) == content
@@ -634,8 +737,12 @@ def test_many_long_lines_in_a_row_are_refused(
             list(blocks)
 
 
-def test_a_file_that_takes_too_much_memory_is_held_back_and_the_others_are_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transaction_files", [1000, 1], ids=["in one transaction", "side by side"])
+def test_a_file_that_takes_too_much_memory_is_held_back_and_the_others_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transaction_files: int
+) -> None:
     """Two and a half million empty arrays in one line, at a hundred bytes of memory each."""
+    monkeypatch.setattr(loading, "TRANSACTION_FILES", transaction_files)
     files = {"a.json": EVENT, "b.json": EVENT + b'\n{"x": [' + b"[]," * 2_500_000 + b"[]]}", "c.json": EVENT}
     with duckdb.connect() as connection:
         connection.execute(warehouse.TABLES)
@@ -659,7 +766,7 @@ def test_a_bomb_comes_out_in_pieces(tmp_path: Path, name: str, compress: Callabl
     content = b"\n" * (200 * 2**20)
     (tmp_path / name).write_bytes(compress(content))
     with (tmp_path / name).open("rb") as file:
-        pieces = loading._decompressed(name, loading._HashedFile(file), max_bytes=2**40)
+        pieces = reading.decompressed(name, reading.HashedFile(file), max_bytes=2**40)
         sizes = [len(piece) for piece in pieces]
     assert sum(sizes) == len(content)
     assert max(sizes) <= 33 * 2**20
