@@ -42,6 +42,12 @@ touched as (
 
 ),
 
+touched_users as (
+
+    select distinct user_id from touched
+
+),
+
 days as (
 
     select
@@ -52,6 +58,7 @@ days as (
     inner join touched
         on facts.user_id = touched.user_id
         and facts.episode_id = touched.episode_id
+        and facts.user_id in (select user_id from touched_users)
 
     union
 
