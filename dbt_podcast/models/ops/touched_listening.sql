@@ -9,6 +9,14 @@ touched_keys as (
 
 ),
 
+changed_users as (
+
+    select id as user_id
+    from {{ ref("pending_reference_changes") }}
+    where kind = 'user'
+
+),
+
 changed_episodes as (
 
     select id as episode_id
@@ -85,3 +93,11 @@ select
     episode_id,
     cast(null as date) as event_date
 from changed_episodes
+
+union all
+
+select
+    user_id,
+    cast(null as varchar) as episode_id,
+    cast(null as date) as event_date
+from changed_users
