@@ -347,7 +347,8 @@ BREAKAGES = {
         "every_listening_event_is_in_a_listen_fact_listens_",
     },
     "update gold.fact_user_interactions set user_id = 'orphan' where event_type = 'play'": {
-        "relationships_fact_user_interactions_user_id__user_id__ref_dim_users_"
+        "relationships_fact_user_interactions_user_id__user_id__ref_dim_users_",
+        "same_multi_episode_listeners_listener_daily_",
     },
     "delete from gold.dim_episodes where is_inferred": {
         "relationships_fact_user_interactions_episode_id__episode_id__ref_dim_episodes_",
@@ -360,6 +361,8 @@ BREAKAGES = {
     "update gold.fact_user_interactions set event_date = null, duration = -1 where event_type = 'complete'": {
         "not_null_fact_user_interactions_event_date",
         "at_least_fact_user_interactions_duration__1",
+        "same_listen_through_country_listen_through_",
+        "same_multi_episode_listeners_listener_daily_",
     },
     "update gold.multi_episode_listeners_daily set listener_count = 0": {
         "at_least_multi_episode_listeners_daily_listener_count__1",

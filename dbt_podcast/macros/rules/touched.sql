@@ -1,4 +1,7 @@
-{#- A join that keeps the rows, of a relation with these columns, that this run may have changed. -#}
+{#-
+    A join that keeps the rows, of a relation with these columns, that this run may have changed. The first column is
+    looked up by itself too, which engines do before they read the others.
+-#}
 {% macro of_touched_listening(relation, columns) -%}
     inner join (
         select distinct {{ columns | join(", ") }}
@@ -7,18 +10,19 @@
         on {% for column in columns -%}
             {{ relation }}.{{ column }} = touched_listening.{{ column }}{{ "\n        and " if not loop.last }}
         {%- endfor %}
+        {%- if columns | length > 1 %}
+        and {{ relation }}.{{ columns[0] }} in (select {{ columns[0] }} from {{ ref("touched_listening") }})
+        {%- endif %}
 {%- endmacro %}
 
 {#-
-    The condition that an event is among touched_keys: by the hash of its key and its time. An event that shares both with
-    a touched one, and is another, is recomputed with it, to what it was.
+    The condition that an event is among touched_keys: by the hash of its key and by its time. An event that shares these
+    with touched ones, and is another, is recomputed with them, to what it was. Each is looked up by itself: so an engine
+    can pass over the rest of a row, and over times that no event of this run has.
 -#}
 {% macro is_touched(key_hash, event_at) -%}
-    exists (
-        select 1
-        from {{ ref("touched_keys") }} as touched
-        where touched.key_hash = {{ key_hash }} and touched.event_at = {{ event_at }}
-    )
+    ({{ key_hash }} in (select key_hash from {{ ref("touched_keys") }})
+    and {{ event_at }} in (select event_at from {{ ref("touched_keys") }}))
 {%- endmacro %}
 
 {#-

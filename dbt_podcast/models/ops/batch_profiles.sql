@@ -74,6 +74,13 @@ pending_keys as (
 
 ),
 
+-- by themselves too: so an engine passes over the rest of the other rows
+pending_hashes as (
+
+    select distinct key_hash from pending_keys
+
+),
+
 earlier as (
 
     select
@@ -83,8 +90,11 @@ earlier as (
     inner join validated_events
         on pending_keys.key_hash = validated_events.key_hash
         and pending_keys.event_at = validated_events.event_at
-    where validated_events.load_at < pending_keys.load_at
-        or (validated_events.load_at = pending_keys.load_at and validated_events.filename < pending_keys.filename)
+    where validated_events.key_hash in (select key_hash from pending_hashes)
+        and (
+            validated_events.load_at < pending_keys.load_at
+            or (validated_events.load_at = pending_keys.load_at and validated_events.filename < pending_keys.filename)
+        )
     group by pending_keys.batch_id
 
 )

@@ -13,6 +13,14 @@ touched_keys as (
 
 ),
 
+changed_users as (
+
+    select id as user_id
+    from {{ ref("pending_reference_changes") }}
+    where kind = 'user'
+
+),
+
 changed_episodes as (
 
     select id as episode_id
@@ -46,6 +54,12 @@ touched as (
 
 ),
 
+touched_users as (
+
+    select distinct user_id from touched
+
+),
+
 days as (
 
     select
@@ -56,6 +70,7 @@ days as (
     inner join touched
         on facts.user_id = touched.user_id
         and facts.episode_id = touched.episode_id
+        and facts.user_id in (select user_id from touched_users)
 
     union
 
@@ -82,3 +97,11 @@ select
     episode_id,
     cast(null as date) as event_date
 from changed_episodes
+
+union all
+
+select
+    user_id,
+    cast(null as varchar) as episode_id,
+    cast(null as date) as event_date
+from changed_users

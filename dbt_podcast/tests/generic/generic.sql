@@ -93,13 +93,40 @@ where here.total <> there.total
 select event_date
 from (select event_date, count(*) as listener_count from {{ model }} where is_multi_episode group by event_date) as here
 full outer join {{ ref("multi_episode_listeners_daily") }} as there using (event_date)
+full outer join (
+    select event_date, count(*) as listener_count
+    from (
+        select event_date, user_id
+        from {{ ref("fact_user_interactions") }}
+        where event_type in ('play', 'complete')
+        group by event_date, user_id
+        having count(distinct episode_id) >= 3
+    ) as listeners
+    group by event_date
+) as by_facts using (event_date)
 where here.listener_count is distinct from there.listener_count
+    or here.listener_count is distinct from by_facts.listener_count
 {% endtest %}
 
 {% test same_listen_through(model) %}
 select country
 from (select * from {{ model }} where not is_unknown and completion_count > 0) as here
 full outer join {{ ref("listen_through_by_country") }} as there using (country)
+full outer join (
+    select
+        users.country,
+        count(*) as completion_count,
+        {{ exact_mean("cast(facts.duration as double) / episodes.duration_seconds") }} as avg_listen_through_rate
+    from {{ ref("fact_user_interactions") }} as facts
+    inner join {{ ref("dim_users") }} as users using (user_id)
+    inner join {{ ref("dim_episodes") }} as episodes using (episode_id)
+    where facts.event_type = 'complete'
+        and {{ trim_unicode("users.country") }} <> ''
+        and episodes.duration_seconds > 0
+    group by users.country
+) as by_facts using (country)
 where here.completion_count is distinct from there.completion_count
     or here.avg_listen_through_rate is distinct from there.avg_listen_through_rate
+    or here.completion_count is distinct from by_facts.completion_count
+    or here.avg_listen_through_rate is distinct from by_facts.avg_listen_through_rate
 {% endtest %}

@@ -1,5 +1,6 @@
 -- grain: one event whose key this run touched
 {{ config(tags=["silver"]) }}
+-- depends_on: {{ ref("cleansed_events") }}, {{ ref("touched_events") }}
 
 select
     cleansed_events.*,
@@ -8,9 +9,6 @@ select
     cleansed_events.interaction_id = {{ hash_text(interaction_key(
         "cleansed_events.user_id", "cleansed_events.episode_id", "cleansed_events.event_type", 'cleansed_events."timestamp"'
     )) }} as has_key_of_its_columns
-from {{ ref("cleansed_events") }} as cleansed_events
+from {{ ref("cleansed_events") if is_everything_touched() else ref("touched_events") }} as cleansed_events
 left join {{ ref("accepted_batches") }} as accepted_batches
     on cleansed_events.batch_id = accepted_batches.batch_id
-{% if not is_everything_touched() %}
-where {{ is_touched("cleansed_events.key_hash", 'cleansed_events."timestamp"') }}
-{% endif %}
