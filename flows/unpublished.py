@@ -65,7 +65,11 @@ def changes(connection: duckdb.DuckDBPyConnection) -> Changes:
 
 
 def _change(strategy: str | None, unique_key: str | None) -> Change:
-    """By a strategy of `macros/engine/incremental_strategies.sql`; one that leaves no notes of rows is none."""
+    """By a strategy of `macros/engine/incremental_strategies.sql`; one that leaves no notes of rows is none.
+
+    Of keys, that strategy also recomputes rows with the hash of one and the time of another, to what they were; these
+    need not be written.
+    """
     if strategy == "replace_touched_keys":
         return Replacement("ops.unpublished_keys", (("key_hash", "key_hash"), ("timestamp", "event_at")))
     if strategy == "replace_touched_listening" and unique_key:
