@@ -70,16 +70,27 @@ def generate_docs(settings: Settings) -> Path:
 
 def _call_dbt(settings: Settings, *command: str, variables: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - dbt's own type
     """One of dbt's commands, in this process; it writes no log, which would keep quoted values."""
-    from dbt.cli.main import dbtRunner
-
     parsed = _parse(settings)
     if not parsed.success:
         return parsed
     with _environment(settings, variables):
         try:
-            return dbtRunner(_uncompiled(parsed.result)).invoke([*command, *_options(settings)])
+            return _invoke(*command, *_options(settings), project=_uncompiled(parsed.result))
         finally:
             close_connections()
+
+
+def _invoke(*arguments: str, project: Any = None) -> Any:  # noqa: ANN401 - dbt's own types
+    """What dbt gives back for these arguments, over a project that is parsed already if one is given.
+
+    dbt hands back every exception as a result. One that ends the process, such as that of Ctrl-C, is none: it goes on.
+    """
+    from dbt.cli.main import dbtRunner
+
+    result = dbtRunner(project).invoke(list(arguments))
+    if result.exception and not isinstance(result.exception, Exception):
+        raise result.exception
+    return result
 
 
 _parsed: dict[tuple[str, str], Any] = {}
@@ -92,12 +103,10 @@ def _parse(settings: Settings) -> Any:  # noqa: ANN401 - dbt's own type
     Never with the variables that say which files the engine reads: dbt would read anew what has to do with them as soon
     as they are others, which cost the run after the one that built the reference data two seconds.
     """
-    from dbt.cli.main import dbtRunner
-
     made_of = (settings.engine, settings.documentation_hash())
     if made_of not in _parsed:
         with _environment(settings):
-            result = dbtRunner().invoke(["parse", "--no-write-json", *_options(settings)])
+            result = _invoke("parse", "--no-write-json", *_options(settings))
         if not result.success:
             return result
         _parsed.clear()
@@ -151,8 +160,6 @@ def compile_model(settings: Settings, model: str, variables: Mapping[str, object
     No database is opened, so that it can be done while a run writes, and no file of the reference data is read. dbt
     takes up its last parse where the variables are the same as then. Raises `TransformError`.
     """
-    from dbt.cli.main import dbtRunner
-
     folder = dbt_dir(settings) / "ask"
     arguments = [
         "compile", "--select", f"{model},resource_type:model", "--indirect-selection", "empty",
@@ -164,7 +171,7 @@ def compile_model(settings: Settings, model: str, variables: Mapping[str, object
         "--quiet", "--log-level", "none", "--log-level-file", "none",
     ]  # fmt: skip
     with _environment(settings, database=folder / settings.warehouse_path.name):
-        result = dbtRunner().invoke(arguments)
+        result = _invoke(*arguments)
     if not result.success or not result.result.results:
         raise TransformError(f"dbt could not compile the model {model}. {_reasons(result)}")
     return str(result.result.results[0].node.compiled_code)

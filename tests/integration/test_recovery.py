@@ -426,6 +426,24 @@ def test_a_run_that_is_ended_from_outside_is_entered_wherever_it_was(
     )
 
 
+def test_a_run_that_is_ended_within_dbt_is_told_as_ended_and_not_as_a_model_that_failed(
+    landed: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dbt.task.build import BuildTask
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BuildTask, "get_runner", interrupted)
+        with pytest.raises((KeyboardInterrupt, CrashedRun)):
+            landed.run()
+    landed.run()
+    runs = landed.query("select status, message from ops.runs order by started_at")
+    assert runs[0] == ("failed", "ended from outside: KeyboardInterrupt")
+    assert runs[1][0] == "passed"
+
+
 def test_what_may_be_forgotten_goes_and_nothing_public_loses_its_lines(landed: Home) -> None:
     landed.run()
     corrected = LANDING | {"mon/b.json": lines(*(event(m) for m in range(20, 24)))}
