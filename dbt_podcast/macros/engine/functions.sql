@@ -9,7 +9,7 @@
     {%- set code_points = [9, 10, 11, 12, 13, 32, 133, 160, 5760] + range(8192, 8203) | list + [8232, 8233, 8239, 8287, 12288] -%}
     {#- Nearly every text begins and ends with a character of ASCII that is none of them, and is told by that much faster. #}
     case
-        when regexp_full_match({{ text }}, '(?s)[!-~](?:.*[!-~])?') then {{ text }}
+        when {{ text }}[1] between '!' and '~' and {{ text }}[-1] between '!' and '~' then {{ text }}
         else trim({{ text }}, {% for code_point in code_points %}chr({{ code_point }}){{ " || " if not loop.last }}{% endfor %})
     end
 {%- endmacro %}
@@ -31,12 +31,18 @@
 {%- endmacro %}
 
 {% macro duckdb__array_of_present(expressions) -%}
-    list_filter(
-        [
+    {#- Most rows have none, and need no list to be made and filtered. #}
+    case
+        when coalesce(
             {{ expressions | join(",\n            ") }}
-        ],
-        lambda code: code is not null
-    )
+        ) is null then []
+        else list_filter(
+            [
+                {{ expressions | join(",\n                ") }}
+            ],
+            lambda code: code is not null
+        )
+    end
 {%- endmacro %}
 
 
@@ -74,7 +80,18 @@
 {%- endmacro %}
 
 {% macro duckdb__hash_number(text) -%}
-    md5_number_lower({{ text }})
+    {#- As md5_number_lower(), which goes through a text of bits. #}
+    cast(md5_number({{ text }}) >> 64 as ubigint)
+{%- endmacro %}
+
+
+{#- Texts and numbers as one text; none of them is null. -#}
+{% macro in_one_text(parts) -%}
+    {{ return(adapter.dispatch("in_one_text", "podcast")(parts)) }}
+{%- endmacro %}
+
+{% macro duckdb__in_one_text(parts) -%}
+    concat({{ parts | join(", ") }})
 {%- endmacro %}
 
 
@@ -204,4 +221,14 @@
         {{ columns | join(",\n        ") }},
         unnest(json_keys({{ text }})) as key
     from {{ relation }}
+{%- endmacro %}
+
+
+{#- What stands between `as` and the brackets of a CTE that is used several times, and worked out each time. -#}
+{% macro not_materialized() -%}
+    {{ return(adapter.dispatch("not_materialized", "podcast")()) }}
+{%- endmacro %}
+
+{% macro duckdb__not_materialized() -%}
+    not materialized
 {%- endmacro %}

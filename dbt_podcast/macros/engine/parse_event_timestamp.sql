@@ -14,6 +14,10 @@
     {%- set time = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?" -%}
     {%- set offset = "(?:Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?" -%}
     case
+        -- as nearly all are
+        when
+            regexp_full_match({{ text }}, '{{ date }}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z?')
+            and left({{ text }}, 4) <> '0000' then try_cast({{ text }} as timestamp)
         when regexp_full_match({{ text }}, '{{ date }}[T ]{{ time }}{{ offset }}') and left({{ text }}, 4) <> '0000' then
             try_cast(
                 left({{ text }}, 10) || ' ' || substr({{ text }}, 12, 5)

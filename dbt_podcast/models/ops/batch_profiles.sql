@@ -56,6 +56,16 @@ validated_events as (
 
     select * from {{ ref("validated_events") }}
     where is_valid
+    {% if is_everything_touched() %}
+    -- of all rows there are, most have a key of their own and can be passed over
+    and key_hash in (
+        select key_hash
+        from {{ ref("validated_events") }}
+        where is_valid
+        group by key_hash
+        having count(*) > 1
+    )
+    {% endif %}
 
 ),
 

@@ -96,8 +96,28 @@ unplayed as (
 
 ),
 
+repeated as (
+
+    select key_hash
+    from listens
+    group by key_hash
+    having count(*) > 1
+
+),
+
 -- one event counts once, however often its line came
 distinct_listens as (
+
+    select
+        batch_id,
+        user_id,
+        event_kind,
+        whole_duration as seconds,
+        cast(event_at as date) as event_date
+    from listens
+    where key_hash not in (select key_hash from repeated)
+
+    union all
 
     select
         batch_id,
@@ -106,6 +126,7 @@ distinct_listens as (
         max(whole_duration) as seconds,
         cast(event_at as date) as event_date
     from listens
+    where key_hash in (select key_hash from repeated)
     group by batch_id, user_id, event_kind, key_hash, cast(event_at as date)
 
 ),

@@ -58,7 +58,9 @@ counted as (
         count(*) filter (where not is_valid) as invalid,
         count(*) filter (where is_valid) as valid,
         {%- for code in validation_codes() %}
-        count(*) filter (where {{ array_contains("validation_errors", "'" ~ code ~ "'") }}) as {{ code }},
+        count(*) filter (
+            where not is_valid and {{ array_contains("validation_errors", "'" ~ code ~ "'") }}
+        ) as {{ code }},
         {%- endfor %}
         count(distinct key_hash) as distinct_keys,
         count(*) filter (where is_unknown_user) as unknown_users,

@@ -6,27 +6,25 @@
 ) }}
 -- depends_on: {{ ref("touched_keys") }}
 
+{# Of all rows there are, those are not kept together in memory that are read again sooner. #}
+{% set kept = "" if is_incremental() else not_materialized() %}
+
 with
 
-validated_events as (
-
-    select * from {{ ref("validated_events") }}
-    where is_valid
-
-),
-
 -- every accepted row that claims a key which this run touches, whichever run brought it
-claims as (
+claims as {{ kept }} (
 
     select validated_events.*
-    from validated_events
-    {% if is_incremental() %}
-    where {{ is_touched("validated_events.key_hash", "validated_events.event_at") }}
-    {% endif %}
+    from {{ ref("validated_events") }} as validated_events
+    where
+        validated_events.is_valid
+        {% if is_incremental() %}
+        and {{ is_touched("validated_events.key_hash", "validated_events.event_at") }}
+        {% endif %}
 
 ),
 
-cleansed as (
+cleansed as {{ kept }} (
 
     select
         {{ hash_text(interaction_key(
