@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, history, ledger, progress, transitions, unpublished, versions
+from flows import files, history, ledger, progress, spare, transitions, unpublished, versions
 from flows.domain import RunSummary
 from flows.errors import PublishError
 from flows.unpublished import Anew, Change, Changes
@@ -58,8 +58,8 @@ def publish(
 ) -> None:
     """Make the copy beside the published one, check it, rename it, and only then settle the ledger.
 
-    Where the published file is as the last publication left it, a copy of it gets the rows that were changed since;
-    else all tables are copied.
+    Where the published file is as the last publication left it, the one before it (or a copy of it) gets the rows that
+    were changed since; else all tables are copied.
 
     A crash before the rename leaves the last published state; one after it leaves a ledger that does not know what
     is published but for the mark in `ops.publishing`, and the next run begins by catching up (`catch_up`). Raises
@@ -71,7 +71,9 @@ def publish(
     history.record_steps(connection, summary.run_id, progress.steps())
     copy = settings.published_path.with_name("published.duckdb.new")
     _remove(copy)
-    _copy_tables(connection, copy, _start(settings, connection, copy))
+    former = unpublished.published_fingerprint(connection)
+    changes = _start(settings, connection, copy)
+    _copy_tables(connection, copy, changes)
     try:
         _settle(settings, connection, "published", batch_ids, summary, inputs_hash)
         _compare(connection)
@@ -79,7 +81,7 @@ def publish(
     finally:
         connection.execute("detach published")
     _mark(connection, summary.run_id)
-    _replace(copy, settings.published_path)
+    _replace(copy, settings.published_path, former=None if changes.everything else former)
     _settle(settings, connection, settings.warehouse_path.stem, batch_ids, summary, inputs_hash)
 
 
@@ -150,12 +152,21 @@ def _mark(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:
 
 
 def _start(settings: Settings, connection: duckdb.DuckDBPyConnection, copy: Path) -> Changes:
-    """Begin the copy with what is published, if that can be gone by; what it lacks then."""
-    found = unpublished.changes(connection)
-    if found.everything or not unpublished.is_last_published(connection, settings.published_path):
+    """Begin the copy with the spare or with what is published, if these can be gone by; what it lacks then."""
+    published = settings.published_path
+    found, since_spare = (unpublished.changes(connection, since_spare=older) for older in (False, True))
+    is_anew = found.everything or not unpublished.is_last_published(connection, published)
+    # to write a whole table takes longer than to copy the file that has it
+    takes_spare = not since_spare.has_more_anew_than(found) and unpublished.is_spare_whole(connection, published)
+    unpublished.forget_files(connection)
+    if is_anew:
+        spare.remove(published)
         return Changes({}, everything=True)
-    unpublished.forget_file(connection)
-    copy_file(settings.published_path, copy)
+    if takes_spare:
+        spare.path_beside(published).rename(copy)
+        return since_spare
+    spare.remove(published)
+    copy_file(published, copy)
     return found
 
 
@@ -234,9 +245,10 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
             )
 
 
-def _replace(copy: Path, target: Path) -> None:
-    """Rename, durably: the bytes reach the disk before the name does."""
+def _replace(copy: Path, target: Path, *, former: str | None) -> None:
+    """Rename, durably: the bytes reach the disk before the name does. What had the name is kept if it is `former`."""
     files.sync(copy)
+    spare.keep(target, former)
     files.rename(copy, target)
 
 

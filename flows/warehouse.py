@@ -68,6 +68,10 @@ create table if not exists ops.published_files (fingerprint varchar);
 create table if not exists ops.unpublished_models (relation varchar, strategy varchar, unique_key varchar);
 create table if not exists ops.unpublished_keys (key_hash ubigint, event_at timestamp);
 create table if not exists ops.unpublished_listening (user_id varchar, episode_id varchar, event_date date);
+create table if not exists ops.spare_files (fingerprint varchar);
+create table if not exists ops.spare_models as from ops.unpublished_models limit 0;
+create table if not exists ops.spare_keys as from ops.unpublished_keys limit 0;
+create table if not exists ops.spare_listening as from ops.unpublished_listening limit 0;
 -- what a warehouse that was made before this table has become, everybody knows already
 create table if not exists ops.batch_transitions as
 select batch_id, status, run_id, updated_at as changed_at, true as is_announced from ops.batches where not pending;

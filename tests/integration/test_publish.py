@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -10,7 +14,7 @@ import pytest
 from comparison import snapshot, write_reference_data
 from lines import event, lines
 
-from flows import publish, warehouse
+from flows import publish, spare, warehouse
 from flows.decisions import discard_batches
 from flows.domain import RunStatus
 from flows.errors import PublishError
@@ -72,6 +76,29 @@ def assert_copy_is_whole(home: Home) -> None:
 
 def published_file(home: Home) -> Path:
     return home.path / "warehouse" / "published.duckdb"
+
+
+@contextmanager
+def open_file_of_another_process(path: Path) -> Iterator[Callable[[str], int]]:
+    """A database that another process has opened read-only: how many rows a table has, as that process reads it."""
+    reading = (
+        "import duckdb, sys\nc = duckdb.connect(sys.argv[1], read_only=True)\nprint(0, flush=True)\n"
+        "for t in sys.stdin: print(c.execute(f'select count(*) from {t}').fetchone()[0], flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", reading, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        asked, answers = process.stdin, process.stdout
+        answers.readline()
+
+        def count(table: str) -> int:
+            print(table, file=asked, flush=True)
+            return int(answers.readline())
+
+        yield count
+        asked.close()
 
 
 def working_file(home: Home) -> Path:
@@ -159,4 +186,84 @@ def test_a_copy_that_lacks_rows_is_not_published_and_the_next_is_made_anew(
     written.clear()
     assert published.run().status is RunStatus.PASSED
     assert set(written.values()) == {Anew()}
+    assert_copy_is_whole(published)
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that were copied whole."""
+    found: list[str] = []
+    copy_file = warehouse.copy_file
+
+    def noted(source: Path, target: Path) -> None:
+        found.append(source.name)
+        copy_file(source, target)
+
+    monkeypatch.setattr(publish, "copy_file", noted)
+    return found
+
+
+def test_the_file_before_the_last_gets_the_changes_of_two_runs(published: Home, copied: list[str]) -> None:
+    published.land({"c.json": lines(event(4, duration=9), event(55))})
+    published.run()
+    assert copied == ["published.duckdb"]
+    copied.clear()
+    published.land({"d.json": lines(event(56), event(4, duration=11), event(7, user="u9"))})
+    published.run()
+    assert_copy_is_whole(published)
+    discard_batches("by mistake", ["c.json"])
+    assert_copy_is_whole(published)
+    assert published.query("select duration from silver.cleansed_events where filename = 'd.json'", published=True)
+    assert copied == []
+
+
+def test_whoever_has_opened_the_file_keeps_it_as_it_was(published: Home, copied: list[str]) -> None:
+    published.land({"c.json": lines(event(55))})
+    published.run()
+    with open_file_of_another_process(published_file(published)) as count:
+        for number in range(3):
+            copied.clear()
+            published.land({f"d{number}.json": lines(event(56 + number))})
+            published.run()
+            assert count("gold.fact_user_interactions") == 12
+            assert copied == (["published.duckdb"] if number == 1 else [])
+            assert_copy_is_whole(published)
+
+
+def test_a_spare_after_everything_was_made_anew_is_none(published: Home, copied: list[str]) -> None:
+    for name in "cd":
+        published.land({f"{name}.json": lines(event(ord(name) - 70))})
+        published.run()
+    assert spare.path_beside(published_file(published)).exists()
+    published.run(full_refresh=True)
+    assert not spare.path_beside(published_file(published)).exists()
+    copied.clear()
+    published.land({"e.json": lines(event(58))})
+    published.run()
+    assert copied == ["published.duckdb"]
+    assert_copy_is_whole(published)
+
+
+def test_a_run_that_ended_between_rename_and_ledger_leaves_a_spare_that_is_gone_by(
+    published: Home, copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.land({"c.json": lines(event(55))})
+    published.run()
+    published.land({"d.json": lines(event(56))})
+    settle = publish._settle
+
+    def ended(settings: Any, connection: Any, catalog: str, *others: Any) -> None:
+        if catalog != "published":
+            raise KeyboardInterrupt
+        settle(settings, connection, catalog, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "_settle", ended)
+        with pytest.raises(BaseException):  # noqa: B017, PT011 - whatever becomes of it on its way
+            published.run()
+    assert published.query("select count(*) from gold.fact_user_interactions", published=True) == [(13,)]
+    copied.clear()
+    published.land({"e.json": lines(event(57))})
+    published.run()
+    assert copied == []
     assert_copy_is_whole(published)

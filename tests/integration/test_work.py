@@ -22,7 +22,7 @@ from flows.domain import Gate, RunStatus
 if TYPE_CHECKING:
     from conftest import Home
 
-USERS = [("u1", None, "NO")]
+USERS = [("u1", None, "NO"), ("u2", None, "NO")]
 EPISODES = [("e1", "p1", "One", None, 1000)]
 
 MOST_STATEMENTS = {Gate.RAW: 34, Gate.VALIDATED: 32, Gate.CLEANSED: 43, Gate.GOLD: 43}
@@ -31,6 +31,8 @@ DAYS, EVENTS_A_DAY = 4, 125_000
 """Of the history: the engine keeps some 120,000 rows together, and reads all of them or none."""
 KEPT_NARROW = ("cleansed_events", "fact_user_interactions", "cleansed_rows", "gold_rows", "validated_rows", "raw_rows")
 """What of the rows of a history has to be left alone by a run with a small new file."""
+HANDS_ON_FEW = ("batch_profiles", "touched_listening")
+"""What looks for few rows among all: these alone are to come out of reading, and none to be kept meanwhile."""
 
 
 class Work:
@@ -43,6 +45,7 @@ class Work:
 
         self.statements: Counter[Gate] = Counter()
         self.rows: dict[str, int] = defaultdict(int)
+        self.handed_on: dict[str, int] = defaultdict(int)
         self._gate: Gate | None = None
         self._note_gates(monkeypatch)
         for cursor in (DuckDBCursorWrapper, sqlalchemy_dialect._FetchedCursor):
@@ -69,13 +72,19 @@ class Work:
             if self._gate:
                 self.statements[self._gate] += 1
             profile = json.loads(own._cursor.get_profiling_information("json") or "{}")
-            scanned = int(profile.get("query", {}).get("total_rows_scanned", 0))
-            for name in KEPT_NARROW:
-                if f'model.podcast.{name}"' in sql or f"ops.{name}" in sql:
-                    self.rows[name] = max(self.rows[name], scanned)
+            self._note_rows(sql, profile.get("query", {}))
             return result
 
         monkeypatch.setattr(cursor, "execute", noted)
+
+    def _note_rows(self, sql: str, profile: dict[str, Any]) -> None:
+        for name in KEPT_NARROW:
+            if f'model.podcast.{name}"' in sql or f"ops.{name}" in sql:
+                self.rows[name] = max(self.rows[name], int(profile.get("total_rows_scanned", 0)))
+        for name in HANDS_ON_FEW:
+            if f'model.podcast.{name}"' in sql:
+                handed_on = int(profile.get("total_intermediate_rows", 0))
+                self.handed_on[name] = max(self.handed_on[name], handed_on)
 
 
 def day_of_events(day: int, count: int) -> bytes:
@@ -111,11 +120,13 @@ def test_a_gate_asks_as_much_of_one_batch_as_of_many(known: Home, monkeypatch: p
 def test_what_a_small_file_does_not_touch_is_not_read(known: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     known.land({f"{day}.json": day_of_events(day, EVENTS_A_DAY) for day in range(1, DAYS + 1)})
     assert known.run().status is RunStatus.PASSED
-    known.land({"new.json": day_of_events(DAYS + 1, 100)})
+    known.land({"new.json": day_of_events(DAYS + 1, 100).replace(b'"u1"', b'"u2"')})
     work = Work(monkeypatch)
     assert known.run().status is RunStatus.PASSED
     assert set(work.rows) == set(KEPT_NARROW)
     assert {name: n for name, n in work.rows.items() if n > DAYS * EVENTS_A_DAY / 2} == {}
+    assert set(work.handed_on) == set(HANDS_ON_FEW)
+    assert {name: n for name, n in work.handed_on.items() if n > DAYS * EVENTS_A_DAY / 2} == {}
 
 
 _opened: list[str] | None = None

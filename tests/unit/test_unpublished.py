@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import unpublished, warehouse
+from flows import spare, unpublished, warehouse
 from flows.unpublished import Anew, Replacement
 
 KEYS = Replacement("ops.unpublished_keys", (("key_hash", "key_hash"), ("timestamp", "event_at")))
@@ -77,5 +77,56 @@ def test_a_file_is_that_of_the_last_publication_until_it_is_touched(
     assert not unpublished.is_last_published(connection, path)
     unpublished.settle(connection, path)
     assert unpublished.is_last_published(connection, path)
-    unpublished.forget_file(connection)
+    unpublished.forget_files(connection)
     assert not unpublished.is_last_published(connection, path)
+
+
+def test_the_spare_lacks_what_the_last_publication_brought_too(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "published.duckdb"
+    path.write_bytes(b"rows")
+    note(connection, ("silver.cleansed_events", "replace_touched_keys", ""))
+    connection.execute("insert into ops.unpublished_keys values (1, '2024-01-01')")
+    unpublished.settle(connection, path)
+    note(connection, ("gold.dim_dates", None, None))
+    connection.execute("insert into ops.unpublished_keys values (2, '2024-01-01')")
+    assert unpublished.changes(connection).tables == {"gold.dim_dates": Anew()}
+    assert not unpublished.changes(connection, since_spare=True).has_more_anew_than(unpublished.changes(connection))
+    lacking = unpublished.changes(connection, since_spare=True).tables
+    assert lacking["gold.dim_dates"] == Anew()
+    events = lacking["silver.cleansed_events"]
+    assert isinstance(events, Replacement)
+    connection.execute("create table t as select unnest([1, 2, 3]) as key_hash, timestamp '2024-01-01' as timestamp")
+    assert connection.execute(f"select key_hash from t where {events.condition('t')} order by 1").fetchall() == [
+        (1,), (2,),
+    ]  # fmt: skip
+    unpublished.settle(connection, path)
+    assert unpublished.changes(connection, since_spare=True).tables == {"gold.dim_dates": Anew()}
+    assert unpublished.changes(connection, since_spare=True).has_more_anew_than(unpublished.changes(connection))
+
+
+def test_a_publication_of_everything_leaves_a_spare_that_lacks_everything(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "published.duckdb"
+    path.write_bytes(b"rows")
+    note(connection, (None, None, None))
+    unpublished.settle(connection, path)
+    assert unpublished.changes(connection) == unpublished.Changes({})
+    assert unpublished.changes(connection, since_spare=True).everything
+
+
+def test_a_spare_is_that_of_the_last_publication_until_it_is_touched(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "published.duckdb"
+    path.write_bytes(b"rows")
+    unpublished.settle(connection, path)
+    assert not unpublished.is_spare_whole(connection, path)
+    spare.path_beside(path).write_bytes(b"rows of before")
+    assert not unpublished.is_spare_whole(connection, path)
+    unpublished.settle(connection, path)
+    assert unpublished.is_spare_whole(connection, path)
+    spare.path_beside(path).write_bytes(b"ROWS OF BEFORE")
+    assert not unpublished.is_spare_whole(connection, path)

@@ -14,7 +14,8 @@ listens as (
     select listens.*
     from {{ ref("fact_listens") }} as listens
     {% if is_incremental() %}
-    {{ of_touched_listening("listens", ["episode_id", "event_date"]) }}
+    where listens.episode_id in (select episode_id from {{ ref("touched_listening") }})
+        and listens.event_date in (select event_date from {{ ref("touched_listening") }})
     {% endif %}
 
 ),
@@ -39,8 +40,9 @@ days as (
         count(*) filter (where is_completion_without_play) as completions_without_play,
         count(*) filter (where session_number = 1) as new_listeners,
         sum(listened_seconds) as listened_seconds,
-        count(distinct user_id) as unique_listeners,
-        count(distinct case when is_engaged then user_id end) as engaged_listeners,
+        -- each listener by the first listen, so that nothing has to be kept of the others
+        count(*) filter (where is_first_of_day) as unique_listeners,
+        count(*) filter (where is_first_engaged_of_day) as engaged_listeners,
         max(last_load_at) as last_load_at
     from listens
     group by episode_id, event_date
@@ -68,5 +70,8 @@ select
     days.event_date,
     days.last_load_at
 from days
+{% if is_incremental() %}
+{{ of_touched_listening("days", ["episode_id", "event_date"]) }}
+{% endif %}
 left join dim_episodes
     on days.episode_id = dim_episodes.episode_id

@@ -102,6 +102,19 @@ measured as (
             partition by listens.user_id, listens.episode_id order by listens.started_at
         ) as session_number,
         min(listens.first_play_at) over (partition by listens.user_id, listens.episode_id) as first_played_at,
+        lag(cast(listens.started_at as date)) over (
+            partition by listens.user_id, listens.episode_id order by listens.started_at
+        ) as previous_date,
+        max(
+            case
+                when {{ is_engaged_listen("listens.furthest_claim_seconds", "episode_lengths.episode_seconds") }}
+                    then cast(listens.started_at as date)
+            end
+        ) over (
+            partition by listens.user_id, listens.episode_id
+            order by listens.started_at
+            rows between unbounded preceding and 1 preceding
+        ) as previous_engaged_date,
         episode_lengths.episode_seconds,
         listens.completed_at is not null as is_completed,
         {{ reaches_percent("listens.furthest_claim_seconds", "episode_lengths.episode_seconds", qualified_percent()) }}
@@ -133,6 +146,9 @@ select
     is_completed and is_nearly_whole as is_completion_qualified,
     {{ is_valid_listen("furthest_claim_seconds", "episode_seconds") }} as is_valid,
     {{ is_engaged_listen("furthest_claim_seconds", "episode_seconds") }} as is_engaged,
+    coalesce(previous_date < cast(started_at as date), true) as is_first_of_day,
+    {{ is_engaged_listen("furthest_claim_seconds", "episode_seconds") }}
+    and coalesce(previous_engaged_date < cast(started_at as date), true) as is_first_engaged_of_day,
     coalesce(episode_seconds > 0 and furthest_claim_seconds > episode_seconds, false) as is_overlong,
     is_completed and coalesce(first_played_at > completed_at, true) as is_completion_without_play,
 

@@ -1,12 +1,6 @@
 -- grain: one episode, at most ten
 with
 
-facts as (
-
-    select * from {{ ref("fact_user_interactions") }}
-
-),
-
 dim_episodes as (
 
     select * from {{ ref("dim_episodes") }}
@@ -19,7 +13,7 @@ analysis_window as (
     select cast('{{ var("analysis_end_date") }}' as date) as end_date
     {% else %}
     select {{ add_days("max(event_date)", 1) }} as end_date
-    from facts
+    from {{ ref("fact_user_interactions") }}
     {% endif %}
 
 ),
@@ -29,11 +23,11 @@ completions as (
     select
         facts.episode_id,
         count(*) as completion_count
-    from facts
-    cross join analysis_window
+    from {{ ref("fact_user_interactions") }} as facts
     where facts.event_type = 'complete'
-        and facts.event_date >= {{ add_days("analysis_window.end_date", "-" ~ var("window_days")) }}
-        and facts.event_date < analysis_window.end_date
+        -- as single values, by which engines pass over the days before
+        and facts.event_date >= (select {{ add_days("end_date", "-" ~ var("window_days")) }} from analysis_window)
+        and facts.event_date < (select end_date from analysis_window)
     group by facts.episode_id
 
 ),

@@ -52,23 +52,7 @@ new_keys as (
 
 ),
 
-validated_events as (
-
-    select * from {{ ref("validated_events") }}
-    where is_valid
-    {% if is_everything_touched() %}
-    -- of all rows there are, most have a key of their own and can be passed over
-    and key_hash in (
-        select key_hash
-        from {{ ref("validated_events") }}
-        where is_valid
-        group by key_hash
-        having count(*) > 1
-    )
-    {% endif %}
-
-),
-
+-- all of bronze is no expression: engines keep the rows of one that is used twice
 pending_keys as (
 
     select distinct
@@ -77,10 +61,21 @@ pending_keys as (
         validated_events.key_hash,
         validated_events.event_at,
         pending_batches.load_at
-    from validated_events
+    from {{ ref("validated_events") }} as validated_events
     inner join pending_batches
         on validated_events.batch_id = pending_batches.batch_id
         and validated_events.load_at = pending_batches.load_at
+    where validated_events.is_valid
+    {% if is_everything_touched() %}
+    -- of all rows there are, most have a key of their own and can be passed over
+    and validated_events.key_hash in (
+        select key_hash
+        from {{ ref("validated_events") }}
+        where is_valid
+        group by key_hash
+        having count(*) > 1
+    )
+    {% endif %}
 
 ),
 
@@ -97,10 +92,11 @@ earlier as (
         pending_keys.batch_id,
         count(distinct pending_keys.key_hash) as duplicates_of_earlier_rows
     from pending_keys
-    inner join validated_events
+    inner join {{ ref("validated_events") }} as validated_events
         on pending_keys.key_hash = validated_events.key_hash
         and pending_keys.event_at = validated_events.event_at
-    where validated_events.key_hash in (select key_hash from pending_hashes)
+    where validated_events.is_valid
+        and validated_events.key_hash in (select key_hash from pending_hashes)
         and (
             validated_events.load_at < pending_keys.load_at
             or (validated_events.load_at = pending_keys.load_at and validated_events.filename < pending_keys.filename)

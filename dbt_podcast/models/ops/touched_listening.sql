@@ -5,6 +5,7 @@
     post_hook="{{ note_unpublished_rows('listening', ['user_id', 'episode_id', 'event_date']) }}",
 ) }}
 
+-- what is read twice and has all of history is no expression here: engines keep the rows of one that is used twice
 with
 
 touched_keys as (
@@ -29,12 +30,6 @@ changed_episodes as (
 
 ),
 
-facts as (
-
-    select * from {{ ref("fact_user_interactions") }}
-
-),
-
 -- a listen can begin long before the event that came or went, so that all of the user and episode is touched
 touched as (
 
@@ -48,7 +43,7 @@ touched as (
     select
         facts.user_id,
         facts.episode_id
-    from facts
+    from {{ ref("fact_user_interactions") }} as facts
     inner join changed_episodes
         on facts.episode_id = changed_episodes.episode_id
 
@@ -66,7 +61,7 @@ days as (
         facts.user_id,
         facts.episode_id,
         facts.event_date
-    from facts
+    from {{ ref("fact_user_interactions") }} as facts
     inner join touched
         on facts.user_id = touched.user_id
         and facts.episode_id = touched.episode_id
