@@ -69,10 +69,10 @@ pending_keys as (
     {% if is_everything_touched() %}
     -- of all rows there are, most have a key of their own and can be passed over
     and validated_events.key_hash in (
-        select key_hash
-        from {{ ref("validated_events") }}
-        where is_valid
-        group by key_hash
+        select all_events.key_hash
+        from {{ ref("validated_events") }} as all_events
+        where all_events.is_valid
+        group by all_events.key_hash
         having count(*) > 1
     )
     {% endif %}
