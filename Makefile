@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup run ui test test-unit test-long bench bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
+.PHONY: help setup run ui test test-unit test-long test-engines bench bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,13 @@ $(VENV)/run.stamp: requirements/run.lock pyproject.toml | $(VENV)/uv.stamp
 
 $(VENV)/dev.stamp: requirements/dev.lock $(VENV)/run.stamp
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dev.lock
+	@touch $@
+
+# In two steps, since pyspark is built from its sources, by what the first step installs.
+$(VENV)/spark.stamp: requirements/spark.lock | $(VENV)/run.stamp
+	@sed -n '/^setuptools==/,/^ *# via/p' requirements/spark.lock \
+	  | $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r -
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation-package pyspark -r requirements/spark.lock
 	@touch $@
 
 # In an environment of its own: what the pipeline runs with stays as it is.
@@ -55,6 +62,9 @@ test-unit: $(VENV)/dev.stamp ## the fast tests only
 
 test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and random listening, for an hour or more
 	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
+
+test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp ## the models on Apache Spark, on a cluster of this machine; needs Java 17
+	@$(BIN)/pytest -m engines --numprocesses=0
 
 bench: setup $(BENCH_VENV)/bench.stamp ## the whole pipeline beside a hand-written script, plain dbt and dlt; hours, or BENCH="--events 100000"
 	@$(BIN)/python benchmarks/whole_pipeline.py $(BENCH)
@@ -84,6 +94,8 @@ lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	    --python-version 3.11 $$( [ $$name = dev ] && echo --group dev ) pyproject.toml -o requirements/$$name.lock; done
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
 	  --constraint requirements/run.lock --group pyproject.toml:bench -o requirements/bench.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
+	  --constraint requirements/run.lock --extra spark pyproject.toml -o requirements/spark.lock
 
 clean: ## remove .venv and everything the pipeline made
 	@rm -rf $(VENV) $(BENCH_VENV) data/benchmarks data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/metrics \

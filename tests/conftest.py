@@ -21,7 +21,16 @@ for _name in [name for name in os.environ if name.startswith(("PODCAST_", "PREFE
 hypothesis_settings.register_profile("long", max_examples=40, stateful_step_count=25, print_blob=True)
 
 
-LONGEST_FIRST = ("test_kills.py", "test_team.py", "test_dbt_project.py", "properties", "integration", "e2e", "unit")
+LONGEST_FIRST = (
+    "test_kills.py",
+    "test_team.py",
+    "test_dbt_project.py",
+    "properties",
+    "engines",
+    "integration",
+    "e2e",
+    "unit",
+)
 """Modules, or folders of them, in the order in which they begin: a long one at the end would leave a core idle."""
 
 

@@ -14,14 +14,24 @@
     end
 {%- endmacro %}
 
+{% macro spark__trim_unicode(text) -%}
+    {%- set code_points = ["0009", "000a", "000b", "000c", "000d", "0020", "0085", "00a0", "1680", "2000", "2001", "2002", "2003",
+        "2004", "2005", "2006", "2007", "2008", "2009", "200a", "2028", "2029", "202f", "205f", "3000"] -%}
+    trim(both '{% for code_point in code_points %}\u{{ code_point }}{% endfor %}' from {{ text }})
+{%- endmacro %}
 
-{#- Whether the whole text matches a pattern (RE2 notation). -#}
+
+{#- Whether the whole text matches a pattern, in what RE2 and Java understand alike. -#}
 {% macro matches(text, pattern) -%}
     {{ return(adapter.dispatch("matches", "podcast")(text, pattern)) }}
 {%- endmacro %}
 
 {% macro duckdb__matches(text, pattern) -%}
     regexp_full_match({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+{% macro spark__matches(text, pattern) -%}
+    regexp_like({{ text }}, '\\A(?:{{ pattern }})\\z')
 {%- endmacro %}
 
 
@@ -45,6 +55,12 @@
     end
 {%- endmacro %}
 
+{% macro spark__array_of_present(expressions) -%}
+    array_compact(array(
+        {{ expressions | join(",\n        ") }}
+    ))
+{%- endmacro %}
+
 
 {% macro array_contains(array, element) -%}
     {{ return(adapter.dispatch("array_contains", "podcast")(array, element)) }}
@@ -52,6 +68,10 @@
 
 {% macro duckdb__array_contains(array, element) -%}
     list_contains({{ array }}, {{ element }})
+{%- endmacro %}
+
+{% macro spark__array_contains(array, element) -%}
+    array_contains({{ array }}, {{ element }})
 {%- endmacro %}
 
 
@@ -63,6 +83,10 @@
     len({{ array }})
 {%- endmacro %}
 
+{% macro spark__array_length(array) -%}
+    array_size({{ array }})
+{%- endmacro %}
+
 
 {#- 128 bits of a text as 32 hexadecimal digits. -#}
 {% macro hash_text(text) -%}
@@ -70,6 +94,10 @@
 {%- endmacro %}
 
 {% macro duckdb__hash_text(text) -%}
+    md5({{ text }})
+{%- endmacro %}
+
+{% macro spark__hash_text(text) -%}
     md5({{ text }})
 {%- endmacro %}
 
@@ -84,14 +112,10 @@
     cast(md5_number({{ text }}) >> 64 as ubigint)
 {%- endmacro %}
 
-
-{#- Texts and numbers as one text; none of them is null. -#}
-{% macro in_one_text(parts) -%}
-    {{ return(adapter.dispatch("in_one_text", "podcast")(parts)) }}
-{%- endmacro %}
-
-{% macro duckdb__in_one_text(parts) -%}
-    concat({{ parts | join(", ") }})
+{% macro spark__hash_number(text) -%}
+    {#- The same bits as on DuckDB, which reads the last eight bytes from the last to the first; the highest is a sign here. -#}
+    {%- set digits = "md5(" ~ text ~ ")" -%}
+    cast(conv(concat({% for at in range(31, 16, -2) %}substr({{ digits }}, {{ at }}, 2){{ ", " if not loop.last }}{% endfor %}), 16, -10) as bigint)
 {%- endmacro %}
 
 
@@ -104,6 +128,10 @@
     epoch_us({{ timestamp }})
 {%- endmacro %}
 
+{% macro spark__epoch_microseconds(timestamp) -%}
+    unix_micros(cast({{ timestamp }} as timestamp_ltz))
+{%- endmacro %}
+
 
 {% macro add_minutes(timestamp, minutes) -%}
     {{ return(adapter.dispatch("add_minutes", "podcast")(timestamp, minutes)) }}
@@ -111,6 +139,10 @@
 
 {% macro duckdb__add_minutes(timestamp, minutes) -%}
     ({{ timestamp }} + to_minutes({{ minutes }}))
+{%- endmacro %}
+
+{% macro spark__add_minutes(timestamp, minutes) -%}
+    timestampadd(minute, {{ minutes }}, {{ timestamp }})
 {%- endmacro %}
 
 
@@ -122,6 +154,10 @@
     cast({{ date }} + to_days({{ days }}) as date)
 {%- endmacro %}
 
+{% macro spark__add_days(date, days) -%}
+    date_add({{ date }}, {{ days }})
+{%- endmacro %}
+
 
 {% macro add_seconds(timestamp, seconds) -%}
     {{ return(adapter.dispatch("add_seconds", "podcast")(timestamp, seconds)) }}
@@ -129,6 +165,10 @@
 
 {% macro duckdb__add_seconds(timestamp, seconds) -%}
     ({{ timestamp }} + to_seconds({{ seconds }}))
+{%- endmacro %}
+
+{% macro spark__add_seconds(timestamp, seconds) -%}
+    timestampadd(second, {{ seconds }}, {{ timestamp }})
 {%- endmacro %}
 
 
@@ -141,6 +181,10 @@
     cast(date_trunc('week', {{ date }}) as date)
 {%- endmacro %}
 
+{% macro spark__week_start(date) -%}
+    trunc({{ date }}, 'week')
+{%- endmacro %}
+
 
 {#- Days from one date to a later one. -#}
 {% macro days_between(from_date, to_date) -%}
@@ -149,6 +193,10 @@
 
 {% macro duckdb__days_between(from_date, to_date) -%}
     date_diff('day', {{ from_date }}, {{ to_date }})
+{%- endmacro %}
+
+{% macro spark__days_between(from_date, to_date) -%}
+    datediff({{ to_date }}, {{ from_date }})
 {%- endmacro %}
 
 
@@ -167,6 +215,16 @@
     from {{ relation }}
 {%- endmacro %}
 
+{% macro spark__days_of_years(relation, first_date, last_date) -%}
+    select
+        explode(sequence(
+            trunc({{ first_date }}, 'year'),
+            date_add(add_months(trunc({{ last_date }}, 'year'), 12), -1),
+            interval 1 day
+        )) as date_day
+    from {{ relation }}
+{%- endmacro %}
+
 
 {#- The number that a text of digits with an optional sign and `.0` tail says; beyond 64 bits, one of 18 digits. -#}
 {% macro whole_number(text) -%}
@@ -174,6 +232,13 @@
 {%- endmacro %}
 
 {% macro duckdb__whole_number(text) -%}
+    coalesce(
+        try_cast(split_part({{ text }}, '.', 1) as bigint),
+        case when {{ text }} like '-%' then -999999999999999999 else 999999999999999999 end
+    )
+{%- endmacro %}
+
+{% macro spark__whole_number(text) -%}
     coalesce(
         try_cast(split_part({{ text }}, '.', 1) as bigint),
         case when {{ text }} like '-%' then -999999999999999999 else 999999999999999999 end
@@ -190,6 +255,32 @@
     median({{ number }})
 {%- endmacro %}
 
+{% macro spark__median(number) -%}
+    median({{ number }})
+{%- endmacro %}
+
+
+{#- A sum of numbers that are exact to 15 digits, to the last bit the same on every engine. -#}
+{% macro exact_sum(number) -%}
+    {{ return(adapter.dispatch("exact_sum", "podcast")(number)) }}
+{%- endmacro %}
+
+{% macro duckdb__exact_sum(number) -%}
+    cast(sum(cast({{ number }} as decimal(38, 15))) as double)
+{%- endmacro %}
+
+{#-
+    As DuckDB does it, where the casts of Spark give other last digits: a double is taken by its number rather than by the
+    digits that it prints, and a sum beyond 53 bits comes back as its whole part and its fraction.
+-#}
+{% macro spark__exact_sum(number) -%}
+    {%- set total = "sum(cast((" ~ number ~ ") * 1e15 as decimal(38, 0)))" -%}
+    case
+        when abs({{ total }}) <= 9007199254740992 then cast({{ total }} as double) / 1e15
+        else cast({{ total }} div 1000000000000000 as double) + cast({{ total }} % 1000000000000000 as double) / 1e15
+    end
+{%- endmacro %}
+
 
 {#- The texts of a group in their own order, with a comma between them. -#}
 {% macro joined_texts(text, order_by) -%}
@@ -200,6 +291,10 @@
     string_agg({{ text }}, ', ' order by {{ order_by }})
 {%- endmacro %}
 
+{% macro spark__joined_texts(text, order_by) -%}
+    listagg({{ text }}, ', ') within group (order by {{ order_by }})
+{%- endmacro %}
+
 
 {#- A path with `#` in place of every run of the digits 0 to 9. -#}
 {% macro without_digits(text) -%}
@@ -208,6 +303,10 @@
 
 {% macro duckdb__without_digits(text) -%}
     regexp_replace({{ text }}, '[0-9]+', '#', 'g')
+{%- endmacro %}
+
+{% macro spark__without_digits(text) -%}
+    regexp_replace({{ text }}, '[0-9]+', '#')
 {%- endmacro %}
 
 
@@ -223,6 +322,69 @@
     from {{ relation }}
 {%- endmacro %}
 
+{% macro spark__object_keys(relation, columns, text) -%}
+    select
+        {{ columns | join(",\n        ") }},
+        explode(json_object_keys({{ text }})) as key
+    from {{ relation }}
+{%- endmacro %}
+
+
+{#- The type of a text of any length. -#}
+{% macro text_type() -%}
+    {{ return(adapter.dispatch("text_type", "podcast")()) }}
+{%- endmacro %}
+
+{% macro duckdb__text_type() -%}
+    varchar
+{%- endmacro %}
+
+{% macro spark__text_type() -%}
+    string
+{%- endmacro %}
+
+
+{#- The day of the week of a date, from 1 on Monday to 7. -#}
+{% macro day_of_week(date) -%}
+    {{ return(adapter.dispatch("day_of_week", "podcast")(date)) }}
+{%- endmacro %}
+
+{% macro duckdb__day_of_week(date) -%}
+    cast(extract(isodow from {{ date }}) as integer)
+{%- endmacro %}
+
+{% macro spark__day_of_week(date) -%}
+    cast(extract(dayofweek_iso from {{ date }}) as integer)
+{%- endmacro %}
+
+
+{#- All columns of a relation but one. -#}
+{% macro all_but(relation, column) -%}
+    {{ return(adapter.dispatch("all_but", "podcast")(relation, column)) }}
+{%- endmacro %}
+
+{% macro duckdb__all_but(relation, column) -%}
+    {{ relation }}.* exclude ({{ column }})
+{%- endmacro %}
+
+{% macro spark__all_but(relation, column) -%}
+    {{ relation }}.* except ({{ column }})
+{%- endmacro %}
+
+
+{#- How a part of several models comes about: within each of them, or once for all where an engine would work it out anew. -#}
+{% macro shared_part() -%}
+    {{ return(adapter.dispatch("shared_part", "podcast")()) }}
+{%- endmacro %}
+
+{% macro duckdb__shared_part() -%}
+    {{ return("ephemeral") }}
+{%- endmacro %}
+
+{% macro spark__shared_part() -%}
+    {{ return("table") }}
+{%- endmacro %}
+
 
 {#- What stands between `as` and the brackets of a CTE that is used several times, and worked out each time. -#}
 {% macro not_materialized() -%}
@@ -231,4 +393,7 @@
 
 {% macro duckdb__not_materialized() -%}
     not materialized
+{%- endmacro %}
+
+{% macro spark__not_materialized() -%}
 {%- endmacro %}

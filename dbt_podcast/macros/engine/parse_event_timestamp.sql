@@ -43,3 +43,43 @@
         + coalesce(try_cast(regexp_extract({{ text }}, '{{ offset }}', 3) as bigint), 0)
     )
 {%- endmacro %}
+
+{% macro spark__parse_event_timestamp(text) -%}
+    {%- set date = "[0-9]{4}-[0-9]{2}-[0-9]{2}" -%}
+    {%- set time = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?" -%}
+    {%- set offset = "(?:Z|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)?" -%}
+    {%- set minutes -%}
+    case
+        when regexp_like(substr({{ text }}, 17), '[+-]') then {{ _spark_offset_minutes("substr(" ~ text ~ ", 17)") }}
+        else 0
+    end
+    {%- endset -%}
+    case
+        when {{ matches(text, date ~ "[T ]" ~ time ~ offset) }} and left({{ text }}, 4) <> '0000' then
+            timestampadd(
+                minute,
+                -({{ minutes }}),
+                try_cast(
+                    left({{ text }}, 10) || ' ' || substr({{ text }}, 12, 5)
+                    || case
+                        when substr({{ text }}, 17, 1) <> ':' then ':00'
+                        when substr({{ text }}, 20, 1) not in ('.', ',') then substr({{ text }}, 17, 3)
+                        else substr({{ text }}, 17, 3) || '.' || regexp_extract({{ text }}, '[.,]([0-9]{1,6})', 1)
+                    end
+                    as timestamp_ntz
+                )
+            )
+    end
+{%- endmacro %}
+
+{#- An engine may work out what a condition around it rules out, so that nothing here fails on any text. -#}
+{% macro _spark_offset_minutes(text) -%}
+    {%- set offset = "([+-])([0-9]{2}):?([0-9]{2})?$" -%}
+    coalesce(
+        try_cast(regexp_extract({{ text }}, '{{ offset }}', 1) || '1' as int) * (
+            60 * try_cast(regexp_extract({{ text }}, '{{ offset }}', 2) as int)
+            + coalesce(try_cast(regexp_extract({{ text }}, '{{ offset }}', 3) as int), 0)
+        ),
+        0
+    )
+{%- endmacro %}

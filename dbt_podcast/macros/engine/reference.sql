@@ -38,6 +38,11 @@
     )
 {%- endmacro %}
 
+{#- On Spark the reference data are carried into the tables of the seeds; files it is not given. -#}
+{% macro spark__read_files(files) -%}
+    {{ exceptions.raise_compiler_error("Spark reads reference data from the tables bronze.users and bronze.episodes, not from files") if execute }}
+{%- endmacro %}
+
 {#- Trimming looks at every character; most ids need none, as their ends are plain ones. -#}
 {% macro _trimmed_id(id) -%}
     {%- set text = "cast(" ~ id ~ " as varchar)" -%}
@@ -72,5 +77,9 @@
 
 {#- The time of a snapshot: not the clock's, but when the newest version of the reference data was seen. -#}
 {% macro duckdb__snapshot_get_time() -%}
+    (select max(seen_at) from {{ source("ops", "reference_versions") }})
+{%- endmacro %}
+
+{% macro spark__snapshot_get_time() -%}
     (select max(seen_at) from {{ source("ops", "reference_versions") }})
 {%- endmacro %}

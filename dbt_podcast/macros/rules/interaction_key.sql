@@ -5,9 +5,9 @@
     have the same text only if they are the same key. None of the four is null.
 -#}
 {% macro interaction_key(user_id, episode_id, event_type, event_at) -%}
-    {{ in_one_text([
-        "length(" ~ user_id ~ ")", "':'", user_id, "':'",
-        "length(" ~ episode_id ~ ")", "':'", episode_id, "':'",
-        event_type, "':'", epoch_microseconds(event_at),
-    ]) }}
+    concat(
+        length({{ user_id }}), ':', {{ user_id }}, ':',
+        length({{ episode_id }}), ':', {{ episode_id }}, ':',
+        {{ event_type }}, ':', {{ epoch_microseconds(event_at) }}
+    )
 {%- endmacro %}

@@ -39,7 +39,7 @@
 
 {#- A mean of numbers that are exact to 15 digits: a sum of doubles depends on the order of its rows, which no two histories share. -#}
 {% macro exact_mean(number) -%}
-    cast(sum(cast({{ number }} as decimal(38, 15))) as double) / nullif(count({{ number }}), 0)
+    {{ exact_sum(number) }} / nullif(count({{ number }}), 0)
 {%- endmacro %}
 
 {#- A fraction, or 1 where it is greater; null stays null, which the engines' own least() does not all keep. -#}

@@ -24,5 +24,5 @@
 
 {#- Not a source: what models write beside themselves is nothing that they are made of. -#}
 {% macro _notes(kind) -%}
-    {{ api.Relation.create(database=target.database, schema="ops", identifier="unpublished_" ~ kind) }}
+    {{ api.Relation.create(database=target.get("database"), schema="ops", identifier="unpublished_" ~ kind) }}
 {%- endmacro %}

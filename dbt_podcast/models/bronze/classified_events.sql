@@ -18,7 +18,7 @@ parsed as (
         {{ trim_unicode("user_id") }} as trimmed_user_id,
         {{ trim_unicode("episode_id") }} as trimmed_episode_id,
         lower({{ trim_unicode("event_type") }}) as event_kind,
-        {{ parse_event_timestamp('"timestamp"') }} as event_at,
+        {{ parse_event_timestamp("timestamp") }} as event_at,
         case
             when {{ matches("duration", whole_number_pattern) }} then {{ whole_number("duration") }}
         end as whole_duration
@@ -47,8 +47,8 @@ coded as (
                 "case when trimmed_user_id = '' then 'empty_user_id' end",
                 "case when episode_id is null then 'missing_episode_id' end",
                 "case when trimmed_episode_id = '' then 'empty_episode_id' end",
-                "case when \"timestamp\" is null then 'missing_timestamp' end",
-                "case when \"timestamp\" is not null and event_at is null then 'invalid_timestamp' end",
+                "case when timestamp is null then 'missing_timestamp' end",
+                "case when timestamp is not null and event_at is null then 'invalid_timestamp' end",
                 "case when event_at < timestamp '" ~ var("min_event_timestamp") ~ "' then 'timestamp_too_early' end",
                 "case when event_at > " ~ add_minutes("load_at", var("future_tolerance_minutes")) ~ " then 'timestamp_in_future' end",
                 "case when event_type is null then 'missing_event_type' end",
@@ -79,7 +79,7 @@ select
     event_type,
     user_id,
     episode_id,
-    "timestamp",
+    timestamp,
     duration,
     rescued,
     rescued_bytes,

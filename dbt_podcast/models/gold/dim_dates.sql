@@ -23,9 +23,9 @@ select
     cast(extract(quarter from date_day) as integer) as quarter,
     cast(extract(month from date_day) as integer) as month,
     cast(extract(week from date_day) as integer) as iso_week,
-    cast(extract(isodow from date_day) as integer) as day_of_week,
+    {{ day_of_week("date_day") }} as day_of_week,
 
-    extract(isodow from date_day) >= 6 as is_weekend,
+    {{ day_of_week("date_day") }} >= 6 as is_weekend,
 
     cast(date_trunc('month', date_day) as date) as month_start,
     {{ week_start("date_day") }} as week_start

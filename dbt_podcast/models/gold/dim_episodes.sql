@@ -65,8 +65,8 @@ union all
 
 select
     episode_id,
-    cast(null as varchar) as podcast_id,
-    cast(null as varchar) as title,
+    cast(null as {{ text_type() }}) as podcast_id,
+    cast(null as {{ text_type() }}) as title,
     cast(null as integer) as duration_seconds,
     true as is_inferred,
     cast(null as date) as release_date

@@ -63,7 +63,7 @@ union all
 
 select
     user_id,
-    cast(null as varchar) as country,
+    cast(null as {{ text_type() }}) as country,
     true as is_inferred,
     cast(null as date) as signup_date
 from inferred

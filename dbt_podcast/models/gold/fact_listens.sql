@@ -47,8 +47,8 @@ activities as (
         episode_id,
         event_type,
         duration,
-        "timestamp" as starts_at,
-        {{ event_end("event_type", '"timestamp"', "duration") }} as ends_at,
+        timestamp as starts_at,
+        {{ event_end("event_type", "timestamp", "duration") }} as ends_at,
         load_at
     from facts
 
@@ -98,9 +98,9 @@ measured as (
 
     select
         listens.*,
-        row_number() over (
+        cast(row_number() over (
             partition by listens.user_id, listens.episode_id order by listens.started_at
-        ) as session_number,
+        ) as bigint) as session_number,
         min(listens.first_play_at) over (partition by listens.user_id, listens.episode_id) as first_played_at,
         lag(cast(listens.started_at as date)) over (
             partition by listens.user_id, listens.episode_id order by listens.started_at

@@ -13,7 +13,7 @@ cleansed_events as (
     select cleansed_events.*
     from {{ ref("cleansed_events") }} as cleansed_events
     {% if is_incremental() %}
-    where {{ is_touched("cleansed_events.key_hash", 'cleansed_events."timestamp"') }}
+    where {{ is_touched("cleansed_events.key_hash", "cleansed_events.timestamp") }}
     {% endif %}
 
 )
@@ -29,7 +29,7 @@ select
 
     duration,
 
-    "timestamp",
-    cast("timestamp" as date) as event_date,
+    timestamp,
+    cast(timestamp as date) as event_date,
     load_at
 from cleansed_events

@@ -46,7 +46,8 @@ new_keys as (
         batch_id,
         count(*) as new_keys,
         {{ joined_texts("case when number <= 5 then '\"' || left(key, 30) || '\"' end", "key") }}
-        || case when count(*) > 5 then ' and ' || cast(count(*) - 5 as varchar) || ' more' else '' end as new_key_names
+        || case when count(*) > 5 then ' and ' || cast(count(*) - 5 as {{ text_type() }}) || ' more' else '' end
+            as new_key_names
     from numbered_keys
     group by batch_id
 

@@ -45,7 +45,7 @@ select
     event_type,
     user_id,
     episode_id,
-    "timestamp",
+    timestamp,
     duration,
     rescued,
     rescued_bytes,

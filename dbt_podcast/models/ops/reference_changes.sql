@@ -23,15 +23,15 @@ with
 
     select
         {%- for column in kind.others %}
-        cast({{ column }} as {{ types.get(column, "varchar") }}) as {{ column }},
+        cast({{ column }} as {{ types.get(column, text_type()) }}) as {{ column }},
         {%- endfor %}
-        cast({{ kind.id }} as varchar) as id
+        cast({{ kind.id }} as {{ text_type() }}) as id
     from {{ reference_rows(kind.table) }}
 
 ),
 
 {#- What silver holds of the version before: not a ref, which would be what this model comes before. -#}
-{% set held = load_relation(api.Relation.create(database=target.database, schema="silver", identifier=kind.table)) %}
+{% set held = load_relation(api.Relation.create(database=target.get("database"), schema="silver", identifier=kind.table)) %}
 
 held_{{ kind.table }} as (
 

@@ -6,5 +6,5 @@ from {{ ref("cleansed_events") }} as events
 {% if is_everything_touched() %}
 where false
 {% else %}
-where {{ is_touched("events.key_hash", 'events."timestamp"') }}
+where {{ is_touched("events.key_hash", "events.timestamp") }}
 {% endif %}

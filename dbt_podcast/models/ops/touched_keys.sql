@@ -7,7 +7,7 @@
 -- depends_on: {{ ref("pending_batches") }}
 
 {# What silver holds of the batches from earlier runs: the rules that gave these keys may have changed since. #}
-{% set events = api.Relation.create(database=target.database, schema="silver", identifier="cleansed_events") %}
+{% set events = api.Relation.create(database=target.get("database"), schema="silver", identifier="cleansed_events") %}
 {% set held = none if flags.FULL_REFRESH else load_relation(events) %}
 
 {# What an earlier build found for the same batches: silver has been changed by it, and gold is still to follow. #}
@@ -38,7 +38,7 @@ select
     cleansed_events.key_hash,
     cleansed_events.user_id,
     cleansed_events.episode_id,
-    cleansed_events."timestamp" as event_at
+    cleansed_events.timestamp as event_at
 from {{ held }} as cleansed_events
 inner join {{ ref("pending_batches") }} as pending_batches
     on cleansed_events.batch_id = pending_batches.batch_id

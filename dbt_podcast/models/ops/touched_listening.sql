@@ -88,7 +88,7 @@ union all
 
 -- the episode by itself, which has its rows also where nobody listened to it
 select
-    cast(null as varchar) as user_id,
+    cast(null as {{ text_type() }}) as user_id,
     episode_id,
     cast(null as date) as event_date
 from changed_episodes
@@ -97,6 +97,6 @@ union all
 
 select
     user_id,
-    cast(null as varchar) as episode_id,
+    cast(null as {{ text_type() }}) as episode_id,
     cast(null as date) as event_date
 from changed_users

@@ -58,7 +58,7 @@ days as (
 )
 
 select
-    cast(null as varchar) as batch_id,
+    cast(null as {{ text_type() }}) as batch_id,
 
     cast(lines.lines as bigint) as lines,
     cast(lines.malformed as bigint) as malformed,

@@ -11,9 +11,9 @@ episodes as (
 )
 
 select
-    cast(episode_id as varchar) as episode_id,
-    cast(podcast_id as varchar) as podcast_id,
-    cast(title as varchar) as title,
+    cast(episode_id as {{ text_type() }}) as episode_id,
+    cast(podcast_id as {{ text_type() }}) as podcast_id,
+    cast(title as {{ text_type() }}) as title,
     cast(release_date as date) as release_date,
     cast(duration_seconds as integer) as duration_seconds
 from episodes

@@ -11,7 +11,7 @@ users as (
 )
 
 select
-    cast(user_id as varchar) as user_id,
+    cast(user_id as {{ text_type() }}) as user_id,
     cast(signup_date as date) as signup_date,
-    cast(country as varchar) as country
+    cast(country as {{ text_type() }}) as country
 from users

@@ -34,7 +34,7 @@ cleansed as {{ kept }} (
         {{ trim_unicode("episode_id") }} as episode_id,
         event_kind as event_type,
         case when event_kind in ('play', 'complete') then cast(whole_duration as integer) end as duration,
-        event_at as "timestamp",
+        event_at as timestamp,
         batch_id,
         filename,
         line_number,
@@ -97,7 +97,7 @@ select
     line_number,
     duplicate_count,
 
-    "timestamp",
+    timestamp,
     load_at
 from events
 where best_first = 1

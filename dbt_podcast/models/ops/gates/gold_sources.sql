@@ -5,7 +5,7 @@
 {% set ended_after = 100 %}
 
 select
-    cast(null as varchar) as batch_id,
+    cast(null as {{ text_type() }}) as batch_id,
 
     source,
 

@@ -1,7 +1,7 @@
 -- grain: one batch that the validated gate judges
 {{ config(tags=["bronze"]) }}
 
-select validation_profiles.* exclude (is_judged) -- noqa: RF02
+select {{ all_but("validation_profiles", "is_judged") }}
 from {{ ref("validation_profiles") }} as validation_profiles
 inner join {{ ref("pending_batches") }} as pending_batches
     on validation_profiles.batch_id = pending_batches.batch_id
