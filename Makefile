@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BENCH_VENV := .venv-bench
+SNOWFLAKE_VENV := .venv-snowflake
+EMULATOR_VENV := .venv-emulator
 BIN := $(VENV)/bin
 # Compiled bytecode halves the start of every command; some machines switch it off.
 unexport PYTHONDONTWRITEBYTECODE
@@ -45,6 +47,17 @@ $(BENCH_VENV)/bench.stamp: requirements/bench.lock | $(VENV)/uv.stamp
 	@$(BIN)/uv pip install --quiet --python $(BENCH_VENV)/bin/python --require-hashes --compile-bytecode -r requirements/bench.lock
 	@touch $@
 
+$(SNOWFLAKE_VENV)/snowflake.stamp: requirements/snowflake.lock pyproject.toml | $(VENV)/uv.stamp
+	@$(PYTHON) -m venv $(SNOWFLAKE_VENV)
+	@$(BIN)/uv pip install --quiet --python $(SNOWFLAKE_VENV)/bin/python --require-hashes --compile-bytecode -r requirements/snowflake.lock
+	@$(BIN)/uv pip install --quiet --python $(SNOWFLAKE_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(EMULATOR_VENV)/emulator.stamp: requirements/emulator.lock | $(VENV)/uv.stamp
+	@$(PYTHON) -m venv $(EMULATOR_VENV)
+	@$(BIN)/uv pip install --quiet --python $(EMULATOR_VENV)/bin/python --require-hashes --compile-bytecode -r requirements/emulator.lock
+	@touch $@
+
 setup: $(VENV)/run.stamp ## install the pinned packages into .venv
 
 run: setup ## run the pipeline over data/landing
@@ -66,6 +79,8 @@ test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and ra
 test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp ## the models on Apache Spark, on a cluster of this machine; needs Java 17
 	@$(BIN)/pytest -m engines --numprocesses=0
 
+test-engines: setup-snowflake
+
 bench: setup $(BENCH_VENV)/bench.stamp ## the whole pipeline beside a hand-written script, plain dbt and dlt; hours, or BENCH="--events 100000"
 	@$(BIN)/python benchmarks/whole_pipeline.py $(BENCH)
 
@@ -84,6 +99,9 @@ bench-latency: setup ## how long a file takes from its landing to its rows in th
 kill: $(VENV)/dev.stamp ## kill the pipeline KILLS=1000 times (SEED=1) and count what is lost; about 6 seconds each
 	@$(BIN)/python tests/kills/harness.py --kills $(KILLS) --seed $(SEED)
 
+.PHONY: setup-snowflake
+setup-snowflake: $(SNOWFLAKE_VENV)/snowflake.stamp $(EMULATOR_VENV)/emulator.stamp ## what the models need on Snowflake, and an emulator of it for the tests
+
 lint: $(VENV)/dev.stamp ## ruff, mypy, the import rules and sqlfluff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_podcast
@@ -96,7 +114,12 @@ lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	  --constraint requirements/run.lock --group pyproject.toml:bench -o requirements/bench.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
 	  --constraint requirements/run.lock --extra spark pyproject.toml -o requirements/spark.lock
+	@cp requirements/run.lock requirements/snowflake.lock # what is in it already stays, where it can
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
+	  --extra snowflake pyproject.toml -o requirements/snowflake.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
+	  --group pyproject.toml:emulator -o requirements/emulator.lock
 
 clean: ## remove .venv and everything the pipeline made
-	@rm -rf $(VENV) $(BENCH_VENV) data/benchmarks data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/metrics \
+	@rm -rf $(VENV) $(BENCH_VENV) $(SNOWFLAKE_VENV) $(EMULATOR_VENV) data/benchmarks data/warehouse data/quarantine data/site data/lineage data/dbt data/gx data/prefect data/metrics \
 	  data/mask.key data/api.token data/watcher.lock
