@@ -200,6 +200,26 @@
 {%- endmacro %}
 
 
+{#- The number of a date's ISO week. -#}
+{% macro iso_week(date) -%}
+    {{ return(adapter.dispatch("iso_week", "podcast")(date)) }}
+{%- endmacro %}
+
+{% macro duckdb__iso_week(date) -%}
+    cast(extract(week from {{ date }}) as integer)
+{%- endmacro %}
+
+{% macro spark__iso_week(date) -%}
+    cast(extract(week from {{ date }}) as integer)
+{%- endmacro %}
+
+
+{#- Hours from one timestamp to a later one, with their fraction. -#}
+{% macro hours_between(from_timestamp, to_timestamp) -%}
+    cast({{ epoch_microseconds(to_timestamp) }} - {{ epoch_microseconds(from_timestamp) }} as double) / 3600e6
+{%- endmacro %}
+
+
 {#- A select of each `date_day` from 1 January of the year of `first_date` to 31 December of that of `last_date`. -#}
 {% macro days_of_years(relation, first_date, last_date) -%}
     {{ return(adapter.dispatch("days_of_years", "podcast")(relation, first_date, last_date)) }}

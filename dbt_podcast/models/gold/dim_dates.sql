@@ -22,7 +22,7 @@ select
     cast(extract(year from date_day) as integer) as year,
     cast(extract(quarter from date_day) as integer) as quarter,
     cast(extract(month from date_day) as integer) as month,
-    cast(extract(week from date_day) as integer) as iso_week,
+    {{ iso_week("date_day") }} as iso_week,
     {{ day_of_week("date_day") }} as day_of_week,
 
     {{ day_of_week("date_day") }} >= 6 as is_weekend,

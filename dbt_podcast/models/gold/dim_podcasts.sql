@@ -11,7 +11,7 @@ select
     podcast_id,
 
     count(*) as episode_count,
-    count(*) filter (where duration_seconds > 0) as episodes_of_known_length,
+    count(case when duration_seconds > 0 then 1 end) as episodes_of_known_length,
 
     min(release_date) as first_release_date,
     max(release_date) as last_release_date

@@ -36,12 +36,12 @@ episodes as (
         episode_id,
         count(*) as listens,
         count(listen_fraction) as listens_of_known_length,
-        count(*) filter (where episode_seconds is null) as listens_of_unknown_length,
-        count(*) filter (where episode_seconds <= 0) as listens_of_zero_length,
-        count(*) filter (where is_completed) as completions,
-        count(*) filter (where is_completion_qualified) as qualified_completions,
-        count(*) filter (where is_overlong) as overlong_listens,
-        count(*) filter (where is_completion_without_play) as completions_without_play,
+        count(case when episode_seconds is null then 1 end) as listens_of_unknown_length,
+        count(case when episode_seconds <= 0 then 1 end) as listens_of_zero_length,
+        count(case when is_completed then 1 end) as completions,
+        count(case when is_completion_qualified then 1 end) as qualified_completions,
+        count(case when is_overlong then 1 end) as overlong_listens,
+        count(case when is_completion_without_play then 1 end) as completions_without_play,
         {%- for percent in percents %}
         sum(
             case when {{ reaches_percent("furthest_claim_seconds", "episode_seconds", percent) }} then 1 else 0 end

@@ -44,9 +44,9 @@ counted as (
     select
         episodes.episode_id,
         episodes.days_since_release,
-        sum(days.new_listeners) filter (where days.event_date < episodes.window_ends_on) as listeners,
-        sum(days.new_listeners) filter (where days.event_date < episodes.release_date) as listeners_before_release,
-        count(days.listens) filter (where days.event_date < episodes.release_date) as days_before_release
+        sum(case when days.event_date < episodes.window_ends_on then days.new_listeners end) as listeners,
+        sum(case when days.event_date < episodes.release_date then days.new_listeners end) as listeners_before_release,
+        count(case when days.event_date < episodes.release_date then days.listens end) as days_before_release
     from episodes
     left join days
         on episodes.episode_id = days.episode_id

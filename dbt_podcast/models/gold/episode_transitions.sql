@@ -28,9 +28,9 @@ episodes as (
         episode_id,
         podcast_id,
         count(*) as listeners,
-        count(*) filter (where not is_observed) as censored_listeners,
-        count(*) filter (where is_observed) as observed_listeners,
-        count(*) filter (where is_observed and went_on) as continued_listeners
+        count(case when not is_observed then 1 end) as censored_listeners,
+        count(case when is_observed then 1 end) as observed_listeners,
+        count(case when is_observed and went_on then 1 end) as continued_listeners
     from listeners
     group by episode_id, podcast_id
 

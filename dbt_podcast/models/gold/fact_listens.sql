@@ -69,7 +69,11 @@ sessions as (
         *,
         sum(
             case when starts_at < {{ add_minutes("previous_ends_at", var("session_gap_minutes")) }} then 0 else 1 end
-        ) over (partition by user_id, episode_id order by starts_at, event_type rows unbounded preceding) as session
+        ) over (
+            partition by user_id, episode_id
+            order by starts_at, event_type
+            rows between unbounded preceding and current row
+        ) as session
     from gaps
 
 ),
@@ -81,16 +85,16 @@ listens as (
         user_id,
         episode_id,
         count(*) as event_count,
-        count(*) filter (where event_type = 'play') as starts,
+        count(case when event_type = 'play' then 1 end) as starts,
         max(duration) as furthest_claim_seconds,
-        min(starts_at) filter (where event_type = 'complete') as completed_at,
-        min(starts_at) filter (where event_type = 'play') as first_play_at,
+        min(case when event_type = 'complete' then starts_at end) as completed_at,
+        min(case when event_type = 'play' then starts_at end) as first_play_at,
         min(starts_at) as started_at,
         max(ends_at) as ended_at,
         max(load_at) as last_load_at
     from sessions
     group by user_id, episode_id, session
-    having count(*) filter (where event_type in ('play', 'complete')) > 0
+    having count(case when event_type in ('play', 'complete') then 1 end) > 0
 
 ),
 

@@ -56,7 +56,7 @@ begun as (
         user_id,
         event_date,
         count(*) as listens,
-        count(*) filter (where is_valid) as valid_listens,
+        count(case when is_valid then 1 end) as valid_listens,
         sum(listened_seconds) as listened_seconds
     from listens
     group by user_id, event_date

@@ -47,15 +47,15 @@ by_batch as (
         settled.load_date,
         count(*) as batches,
         {%- for state in states %}
-        count(*) filter (where settled.settled_status = '{{ state }}') as {{ state }}_batches,
+        count(case when settled.settled_status = '{{ state }}' then 1 end) as {{ state }}_batches,
         {%- endfor %}
         {%- for code in validation_codes() %}
-        sum(batch_profiles.{{ code }}) filter (where settled.is_accepted) as {{ code }},
+        sum(case when settled.is_accepted then batch_profiles.{{ code }} end) as {{ code }},
         {%- endfor %}
         sum(settled.row_count) as received,
-        sum(settled.row_count) filter (where not settled.is_accepted) as held_back,
-        sum(batch_profiles.malformed) filter (where settled.is_accepted) as malformed,
-        sum(batch_profiles.invalid - batch_profiles.malformed) filter (where settled.is_accepted) as invalid
+        sum(case when not settled.is_accepted then settled.row_count end) as held_back,
+        sum(case when settled.is_accepted then batch_profiles.malformed end) as malformed,
+        sum(case when settled.is_accepted then batch_profiles.invalid - batch_profiles.malformed end) as invalid
     from settled
     left join batch_profiles
         on settled.batch_id = batch_profiles.batch_id

@@ -36,9 +36,9 @@ accepted_profiles as (
     select
         batch_profiles.*,
         {%- for kind in kinds %}
-        batch_profiles.{{ kind }}s / nullif(batch_profiles.valid, 0) as {{ kind }}_share,
+        {{ share_of("batch_profiles." ~ kind ~ "s", "batch_profiles.valid") }} as {{ kind }}_share,
         {%- endfor %}
-        batch_profiles.completions_without_play / nullif(batch_profiles.completes, 0) as unplayed_share,
+        {{ share_of("batch_profiles.completions_without_play", "batch_profiles.completes") }} as unplayed_share,
         row_number() over (order by accepted_batches.load_at, accepted_batches.filename) as place
     from accepted_batches
     inner join batch_profiles
@@ -123,8 +123,8 @@ scored as (
         usual.unplayed_share as usual_unplayed_share,
         judged.overlong_listens,
         judged.listens_of_known_length,
-        judged.overlong_listens / nullif(judged.listens_of_known_length, 0) as overlong_share,
-        judged.most_seconds_in_a_day / 3600 as most_hours_in_a_day,
+        {{ share_of("judged.overlong_listens", "judged.listens_of_known_length") }} as overlong_share,
+        cast(judged.most_seconds_in_a_day as double) / 3600 as most_hours_in_a_day,
         {{ count_score("judged.lines", "usual.lines", "deviations.lines") }} as volume_score,
         {%- for kind in kinds %}
         {%- set share = kind ~ "_share" %}

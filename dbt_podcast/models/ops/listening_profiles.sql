@@ -24,10 +24,10 @@ kinds as (
 
     select
         batch_id,
-        count(*) filter (where event_kind = 'play') as plays,
-        count(*) filter (where event_kind = 'pause') as pauses,
-        count(*) filter (where event_kind = 'seek') as seeks,
-        count(*) filter (where event_kind = 'complete') as completes
+        count(case when event_kind = 'play' then 1 end) as plays,
+        count(case when event_kind = 'pause' then 1 end) as pauses,
+        count(case when event_kind = 'seek' then 1 end) as seeks,
+        count(case when event_kind = 'complete' then 1 end) as completes
     from pending_rows
     group by batch_id
 
@@ -53,9 +53,12 @@ overlong as (
     select
         listens.batch_id,
         count(*) as listens_of_known_length,
-        count(*) filter (
-            where listens.whole_duration > episodes.duration_seconds
-            + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
+        count(
+            case
+                when listens.whole_duration > episodes.duration_seconds
+                    + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
+                    then 1
+            end
         ) as overlong_listens
     from listens
     inner join {{ ref("silver_episodes") }} as episodes
@@ -137,8 +140,8 @@ user_days as (
     select
         batch_id,
         greatest(
-            coalesce(sum(seconds) filter (where event_kind = 'play'), 0),
-            coalesce(sum(seconds) filter (where event_kind = 'complete'), 0)
+            coalesce(sum(case when event_kind = 'play' then seconds end), 0),
+            coalesce(sum(case when event_kind = 'complete' then seconds end), 0)
         ) as seconds
     from distinct_listens
     group by batch_id, user_id, event_date

@@ -34,10 +34,9 @@ gaps as (
 
     select
         source,
-        (
-            {{ epoch_microseconds("arrived_at") }}
-            - {{ epoch_microseconds("lag(arrived_at) over (partition by source order by arrived_at)") }}
-        ) / 3600e6 as gap_hours,
+        {{ hours_between(
+            "lag(arrived_at) over (partition by source order by arrived_at)", "arrived_at"
+        ) }} as gap_hours,
         row_number() over (partition by source order by arrived_at desc) as newest_first
     from arrivals
 
@@ -97,9 +96,7 @@ measured as (
             when totals.arrivals > 1
                 then greatest(usual.gap_hours + 3 * 1.4826 * deviations.deviation_hours, {{ least_patience }})
         end as usual_silence_hours,
-        (
-            {{ epoch_microseconds("newest.load_at") }} - {{ epoch_microseconds("totals.last_arrival_at") }}
-        ) / 3600e6 as silence_hours
+        {{ hours_between("totals.last_arrival_at", "newest.load_at") }} as silence_hours
     from totals
     cross join newest
     left join usual

@@ -54,21 +54,21 @@ counted as (
     select
         batch_id,
         count(*) as lines,
-        count(*) filter (where is_malformed) as malformed,
-        count(*) filter (where not is_valid) as invalid,
-        count(*) filter (where is_valid) as valid,
+        count(case when is_malformed then 1 end) as malformed,
+        count(case when not is_valid then 1 end) as invalid,
+        count(case when is_valid then 1 end) as valid,
         {%- for code in validation_codes() %}
-        count(*) filter (
-            where not is_valid and {{ array_contains("validation_errors", "'" ~ code ~ "'") }}
+        count(
+            case when not is_valid and {{ array_contains("validation_errors", "'" ~ code ~ "'") }} then 1 end
         ) as {{ code }},
         {%- endfor %}
         count(distinct key_hash) as distinct_keys,
-        count(*) filter (where is_unknown_user) as unknown_users,
-        count(*) filter (where is_unknown_episode) as unknown_episodes,
-        count(*) filter (where is_unknown_user or is_unknown_episode) as unknown_rows,
-        count(*) filter (where has_further_keys) as rows_with_further_keys,
-        min(event_at) filter (where is_valid) as first_event_at,
-        max(event_at) filter (where is_valid) as last_event_at
+        count(case when is_unknown_user then 1 end) as unknown_users,
+        count(case when is_unknown_episode then 1 end) as unknown_episodes,
+        count(case when is_unknown_user or is_unknown_episode then 1 end) as unknown_rows,
+        count(case when has_further_keys then 1 end) as rows_with_further_keys,
+        min(case when is_valid then event_at end) as first_event_at,
+        max(case when is_valid then event_at end) as last_event_at
     from checked_rows
     group by batch_id
 
@@ -81,8 +81,8 @@ select
     coalesce(counted.{{ count }}, 0) as {{ count }},
     {%- endfor %}
     pending_batches.row_count as ledger_lines,
-    counted.invalid / nullif(counted.lines, 0) as invalid_share,
-    counted.unknown_rows / nullif(counted.valid, 0) as unknown_share,
+    {{ share_of("counted.invalid", "counted.lines") }} as invalid_share,
+    {{ share_of("counted.unknown_rows", "counted.valid") }} as unknown_share,
     counted.first_event_at,
     counted.last_event_at,
     pending_batches.load_at

@@ -8,17 +8,18 @@ lines as (
 
     select
         coalesce(sum(batches.row_count), 0) as lines,
-        coalesce(sum(batch_profiles.malformed) filter (where accepted_batches.batch_id is not null), 0) as malformed,
+        coalesce(sum(case when accepted.batch_id is not null then batch_profiles.malformed end), 0) as malformed,
         coalesce(
-            sum(batch_profiles.invalid - batch_profiles.malformed)
-            filter (where accepted_batches.batch_id is not null),
+            sum(
+                case when accepted.batch_id is not null then batch_profiles.invalid - batch_profiles.malformed end
+            ),
             0
         ) as invalid,
-        coalesce(sum(batch_profiles.valid) filter (where accepted_batches.batch_id is not null), 0) as valid,
-        coalesce(sum(batches.row_count) filter (where accepted_batches.batch_id is null), 0) as held_back
+        coalesce(sum(case when accepted.batch_id is not null then batch_profiles.valid end), 0) as valid,
+        coalesce(sum(case when accepted.batch_id is null then batches.row_count end), 0) as held_back
     from {{ source("ops", "batches") }} as batches
-    left join {{ ref("accepted_batches") }} as accepted_batches
-        on batches.batch_id = accepted_batches.batch_id
+    left join {{ ref("accepted_batches") }} as accepted
+        on batches.batch_id = accepted.batch_id
     left join {{ ref("batch_profiles") }} as batch_profiles
         on batches.batch_id = batch_profiles.batch_id
 
@@ -49,9 +50,12 @@ days as (
         coalesce(sum(duplicates), 0) as duplicates,
         coalesce(sum(facts), 0) as facts,
         coalesce(sum(held_back), 0) as held_back,
-        count(*) filter (
-            where received <> malformed + invalid + duplicates + facts + held_back
-            or least(malformed, invalid, duplicates, facts, held_back) < 0
+        count(
+            case
+                when received <> malformed + invalid + duplicates + facts + held_back
+                    or least(malformed, invalid, duplicates, facts, held_back) < 0
+                    then 1
+            end
         ) as days_that_do_not_add_up
     from {{ ref("quality_daily") }}
 

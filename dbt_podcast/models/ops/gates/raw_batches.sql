@@ -22,7 +22,7 @@ counted as (
         pending_batches.batch_id,
         count(*) as lines,
         count(distinct raw_events.line_number) as distinct_lines,
-        count(*) filter (where raw_events.is_malformed) as malformed
+        count(case when raw_events.is_malformed then 1 end) as malformed
     from pending_batches
     inner join raw_events
         on pending_batches.batch_id = raw_events.batch_id
@@ -59,7 +59,7 @@ select
     coalesce(counted.lines, 0) as lines,
     coalesce(counted.distinct_lines, 0) as distinct_lines,
     coalesce(counted.malformed, 0) as malformed,
-    coalesce(counted.malformed / nullif(counted.lines, 0), 0) as malformed_share,
+    coalesce({{ share_of("counted.malformed", "counted.lines") }}, 0) as malformed_share,
     cast(pending_batches.is_mutation as integer) as changed_published_files
 from pending_batches
 left join counted
