@@ -51,6 +51,7 @@ SCORES = ("warn_volume_score", "warn_share_score", "warn_silence_ratio", "warn_l
 WRONG = [
     ("engine", "sqlite"),
     ("engine", "DuckDB"),
+    ("engine", "snowflake"),
     *((name, value) for name in SHARES for value in ("1.01", "-0.01", "5 %", "nan", "inf")),
     *((name, value) for name in SCORES for value in ("0", "-1", "high", "nan", "inf")),
     ("min_event_timestamp", "yesterday"),

@@ -61,6 +61,10 @@
 {%- endmacro %}
 
 {% macro _replace_rows(arg_dict, leaves) -%}
+    {{ return(adapter.dispatch("replace_rows", "podcast")(arg_dict, leaves)) }}
+{%- endmacro %}
+
+{% macro default__replace_rows(arg_dict, leaves) -%}
     {%- set columns = arg_dict["dest_columns"] | map(attribute="quoted") | join(", ") -%}
     delete from {{ arg_dict["target_relation"] }} as held
     where {{ leaves }};

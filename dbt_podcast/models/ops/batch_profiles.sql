@@ -3,6 +3,7 @@
     materialized="incremental",
     incremental_strategy="replace_pending_batches",
     full_refresh=false,
+    transient=false,
     on_schema_change="append_new_columns",
     tags=["silver"],
 ) }}

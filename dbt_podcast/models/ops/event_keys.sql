@@ -3,6 +3,7 @@
     materialized="incremental",
     incremental_strategy="append",
     full_refresh=false,
+    transient=false,
     tags=["silver"],
 ) }}
 -- depends_on: {{ ref("pending_batches") }}
