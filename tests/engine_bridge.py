@@ -23,8 +23,11 @@ VERSIONS = "select * replace (seen_at > '{after}' as pending) from ops.reference
 WORKED_ON = "select batch_id from ops.batch_transitions where changed_at > '{after}'"
 
 
-def carry_out(warehouse: Path, folder: Path, *, after: str) -> None:
-    """Write what models read, as a run finds it that has all to do since a time (UTC), as Parquet files."""
+def carry_out(warehouse: Path, folder: Path, *, after: str, hashes: str = "bigint") -> None:
+    """Write what models read, as a run finds it that has all to do since a time (UTC), as Parquet files.
+
+    `hashes` is the type that the hashes of keys have there.
+    """
     folder.mkdir()
     queries = {
         "bronze.raw_events": "from bronze.raw_events",
@@ -33,7 +36,7 @@ def carry_out(warehouse: Path, folder: Path, *, after: str) -> None:
         "ops.batches": RECORDS.format(worked_on=WORKED_ON.format(after=after)),
         "ops.reference_versions": VERSIONS.format(after=after),
         "ops.unpublished_models": "from ops.unpublished_models where false",
-        "ops.unpublished_keys": "select * replace (key_hash::bigint as key_hash) from ops.unpublished_keys where false",
+        "ops.unpublished_keys": f"select key_hash::{hashes} key_hash, event_at from ops.unpublished_keys where false",
         "ops.unpublished_listening": "from ops.unpublished_listening where false",
     }
     with duckdb.connect(str(warehouse), read_only=True) as connection:
@@ -72,8 +75,8 @@ def relations(warehouse: Path, schema: str) -> list[str]:
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, there: str) -> Compared:
     ours, theirs = _columns(connection, name), _columns(connection, there)
     assert set(ours) == set(theirs) - MADE_BY_SPARK, name
-    here = f"select {', '.join(_signed(column, type_) for column, type_ in ours.items())} from {name}"
-    other = f"select {', '.join(_alike(column, type_) for column, type_ in ours.items())} from {there}"
+    here = f"select {', '.join(_signed(column, type_, theirs[column]) for column, type_ in ours.items())} from {name}"
+    other = f"select {', '.join(_alike(column, type_, theirs[column]) for column, type_ in ours.items())} from {there}"
     counts = [
         connection.execute(f"select count(*) from ({query})").fetchall()[0][0]
         for query in (here, f"{here} except all {other}", f"{other} except all {here}")
@@ -85,14 +88,15 @@ def _columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
     return {name: type_ for name, type_, *_ in connection.execute(f"describe select * from {relation}").fetchall()}
 
 
-def _signed(column: str, type_: str) -> str:
-    """A number of 64 bits without a sign, as the engines read it that have none."""
-    if type_ != "UBIGINT":
+def _signed(column: str, type_: str, there: str) -> str:
+    """A number of 64 bits without a sign, as an engine reads it that has none."""
+    if type_ != "UBIGINT" or there != "BIGINT":
         return column
     bits = f"case when {column} >> 63 = 1 then {column}::hugeint - 18446744073709551616 else {column} end"
     return f"cast({bits} as bigint) as {column}"
 
 
-def _alike(column: str, type_: str) -> str:
+def _alike(column: str, type_: str, there: str) -> str:
     """Whole numbers may be of another width there; what is not is compared as it is, so that a wrong type is found."""
-    return f"cast({column} as {type_}) as {column}" if type_ in ("INTEGER", "BIGINT", "HUGEINT") else column
+    is_whole = type_ in ("INTEGER", "BIGINT", "HUGEINT") or there == "DECIMAL(38,0)"
+    return f"cast({column} as {type_}) as {column}" if is_whole else column
