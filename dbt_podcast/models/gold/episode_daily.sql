@@ -41,8 +41,8 @@ days as (
         count(case when session_number = 1 then 1 end) as new_listeners,
         sum(listened_seconds) as listened_seconds,
         -- each listener by the first listen, so that nothing has to be kept of the others
-        count(*) filter (where is_first_of_day) as unique_listeners,
-        count(*) filter (where is_first_engaged_of_day) as engaged_listeners,
+        count(case when is_first_of_day then 1 end) as unique_listeners,
+        count(case when is_first_engaged_of_day then 1 end) as engaged_listeners,
         max(last_load_at) as last_load_at
     from listens
     group by episode_id, event_date
