@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup run ui test test-unit test-long test-engines bench bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
+.PHONY: help setup setup-spark run ui test test-unit test-long test-engines bench bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,8 @@ setup: $(VENV)/run.stamp ## install the pinned packages into .venv
 
 run: setup ## run the pipeline over data/landing
 	@$(BIN)/podcast run
+
+setup-spark: $(VENV)/spark.stamp ## and what PODCAST_ENGINE=spark needs, but for Java 17 or 21
 
 ui: setup ## Prefect server, worker, deployments and the site on 127.0.0.1; Ctrl-C stops all
 	@$(BIN)/podcast ui

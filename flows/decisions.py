@@ -15,6 +15,7 @@ from flows.artifacts import end_flow
 from flows.domain import Decision, Plan, RunStatus, RunSummary, Selected, Selection
 from flows.pipeline import judge_again, process
 from flows.run import Run, open_run
+from flows.settings import EMBEDDED
 from flows.warehouse import utc_now
 
 
@@ -142,11 +143,15 @@ def revalidate(run: Run) -> RunSummary:
 
 @contextmanager
 def rehearsal(run: Run) -> Iterator[Run]:
-    """The run over a copy of the working database, in a home that is removed afterwards."""
+    """The run over a copy of the working database, in a home that is removed afterwards.
+
+    There the embedded engine builds all layers, of which it makes the same tables: another one's are not copied.
+    """
     home = tasks.copy_warehouse(run.settings)
     try:
         kept = {"landing": run.settings.landing_dir, "site_url": run.settings.site_link}
-        settings = run.settings.model_copy(update={"home": home, "quarantine": None, **kept})
+        embedded = {"engine": EMBEDDED}
+        settings = run.settings.model_copy(update={"home": home, "quarantine": None, **kept, **embedded})
         yield replace(run, settings=settings, is_rehearsal=True)
     finally:
         shutil.rmtree(home, ignore_errors=True)

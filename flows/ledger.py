@@ -61,9 +61,14 @@ def recorded(connection: duckdb.DuckDBPyConnection, batch_ids: Sequence[str]) ->
     return {batch_id for (batch_id,) in rows}
 
 
-def mark_all_pending(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make every batch pending whose raw lines are there, so that the next layers are computed from all of them."""
-    connection.execute("update ops.batches set pending = true where row_count > 0 and raw_pruned_at is null")
+def mark_all_pending(connection: duckdb.DuckDBPyConnection) -> int:
+    """Make every batch pending whose raw lines are there, so that the next layers are computed from all of them.
+
+    Gives their number.
+    """
+    marked = "update ops.batches set pending = true where row_count > 0 and raw_pruned_at is null"
+    (count,) = connection.execute(marked).fetchone() or (0,)
+    return int(count)
 
 
 REJUDGED = """

@@ -14,6 +14,7 @@ from flows import tasks
 from flows.artifacts import end_flow
 from flows.domain import BatchStatus, Gate, Layer, Loaded, Plan, RunStatus, RunSummary, Verdict
 from flows.run import Run, open_run
+from flows.settings import EMBEDDED
 from flows.warehouse import utc_now
 
 STEPS = (
@@ -101,7 +102,8 @@ def pass_gate(run: Run, gate: Gate, *, rebuild: list[Layer]) -> tuple[Verdict, b
         returned = tasks.hold_back_batches(run.settings, verdict)
         if BatchStatus.LOADED in returned:
             return replace(first, failing=failing), True
-        layers = [Layer.BRONZE, *rebuild] if returned and gate is not Gate.RAW else rebuild
+        bronze_changes = gate is not Gate.RAW and (returned or run.settings.engine != EMBEDDED)
+        layers = [Layer.BRONZE, *rebuild] if bronze_changes else rebuild
         for layer in layers:
             tasks.build_layer(run.settings, layer)
         if not layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, history, ledger, progress, spare, transitions, unpublished, versions
+from flows import files, history, ledger, progress, spare, spark, transitions, unpublished, versions
 from flows.domain import RunSummary
 from flows.errors import PublishError
 from flows.unpublished import Anew, Change, Changes
@@ -228,6 +228,7 @@ def _settle(
             transitions.record(connection, summary.run_id, batch_ids, now=summary.finished_at)
             versions.settle(connection)
             unpublished.settle(connection, settings.published_path)
+            spark.settle(connection, settings)
             connection.execute("delete from ops.publishing")
         history.record_run(connection, summary, catalog=catalog, inputs_hash=inputs_hash)
 

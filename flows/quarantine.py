@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import evidence, ledger, reports
 from flows.domain import Batch, BatchStatus, Decision, Gate, Selection, Verdict
+from flows.settings import EMBEDDED
 from flows.warehouse import transaction
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ FAILING_LINES = """
 
 
 def hold_back(settings: Settings, connection: duckdb.DuckDBPyConnection, verdict: Verdict) -> None:
-    """Quarantine the batches that the gate blames: evidence first, then state and rows in one transaction."""
+    """Quarantine the batches that the gate blames: evidence first, then state and rows in one transaction.
+
+    Rows that another engine holds leave when it builds their layer anew, which the flow sees to.
+    """
     if not verdict.failing:
         return
     batches = {b.batch_id: b for b in ledger.pending(connection)}
@@ -37,7 +41,7 @@ def hold_back(settings: Settings, connection: duckdb.DuckDBPyConnection, verdict
         write_evidence(settings, connection, batches[batch_id], gate=verdict.gate, reasons=reasons)
     with transaction(connection):
         ledger.quarantine(connection, verdict.gate, verdict.failing, rules_version=settings.rules_version())
-        if verdict.gate is not Gate.RAW:
+        if verdict.gate is not Gate.RAW and settings.engine == EMBEDDED:
             connection.execute(
                 "delete from bronze.validated_events where batch_id in (select unnest(?::varchar[]))",
                 [list(verdict.failing)],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows import events, faults, history, lineage, logs, metrics, progress, publish, reference, versions
+from flows import events, faults, history, ledger, lineage, logs, metrics, progress, publish, reference, spark, versions
 from flows.artifacts import RunProgress
 from flows.domain import Inputs, Layer, RunStatus, RunSummary
 from flows.errors import PipelineError
@@ -60,6 +60,7 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
     it as crashed.
     """
     settings = load_settings()
+    spark.refuse_missing(settings)
     run_id, started_at = str(flow_run.id), utc_now()
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
     lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
@@ -68,12 +69,13 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
+            builds_anew = not spark.is_at_one(connection, settings) and ledger.mark_all_pending(connection) > 0
             inputs = Inputs(settings.reference_hash(), settings.inputs_hash())
             if history.last_inputs_hash(connection) != inputs.inputs_hash:
                 scratch = settings.warehouse_path.with_name("reference.tmp")
                 reference.check(settings.seeds, memory_limit=settings.memory_limit, scratch=scratch)
             outdated = not versions.is_gold_made_by(connection, settings.gold_version())
-            yield Run(settings, summary, inputs, full_refresh, gold_is_outdated=outdated)
+            yield Run(settings, summary, inputs, full_refresh or builds_anew, gold_is_outdated=outdated)
             if history.is_recorded(connection, run_id):
                 history.record_steps(connection, run_id, progress.steps())
         except BaseException as error:

@@ -110,6 +110,10 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
+EMBEDDED = "duckdb"
+"""The engine of the working database, and so of all that it holds, whichever engine builds the layers."""
+
+
 class Settings(BaseSettings):
     """What a person may set; the README's table is made of the descriptions."""
 
@@ -147,7 +151,19 @@ class Settings(BaseSettings):
         description="folder with `users.csv` and `episodes.csv`, the reference data; instead of each may stand "
         "`users.parquet`, or a folder `users` with `*.parquet`, or with `*.csv` and `*.csv.gz`",
     )
-    engine: Literal["duckdb"] = Field("duckdb", description="engine of the warehouse")
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="engine that builds bronze, silver and gold: `duckdb` or `spark`"
+    )
+    spark_master: str = Field(
+        "local[*]",
+        pattern=r"^(local(\[(\*|[1-9][0-9]*)\])?|spark://\S+|yarn|k8s://\S+)$",
+        description="address of Spark's master, as in `spark://host:7077`; `local[*]`: in the run's own process",
+    )
+    spark_warehouse: AbsolutePath | None = Field(
+        None,
+        description="folder of Spark's tables, which all of its machines have at this path; unset: "
+        "`<home>/warehouse/spark`",
+    )
 
     max_malformed_share: Share = Field(
         0.05, description="a batch with a greater share of malformed lines is quarantined (gate `raw`)"

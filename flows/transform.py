@@ -10,15 +10,57 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows import faults, reference_files, reference_seeds
+from flows import faults, reference_files, reference_seeds, spark
 from flows.domain import BuiltModel, Layer
 from flows.errors import TransformError
-from flows.settings import DBT_PROJECT, Settings
+from flows.settings import DBT_PROJECT, EMBEDDED, Settings
+from flows.warehouse import connect
+
+_SILENT = ("--quiet", "--log-level", "none", "--log-level-file", "none")
 
 
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[BuiltModel, ...]:
     """Build the models with the layer's tag. Raises `TransformError`."""
-    return _build(settings, f"tag:{layer}", f"the {layer} layer", full_refresh=full_refresh)
+    what = f"the {layer} layer"
+    if settings.engine == EMBEDDED or layer not in spark.BUILT:
+        return _build(settings, f"tag:{layer}", what=what, full_refresh=full_refresh)
+    return _build_on_spark(settings, layer, what, full_refresh=full_refresh)
+
+
+def _build_on_spark(settings: Settings, layer: Layer, what: str, *, full_refresh: bool) -> tuple[BuiltModel, ...]:
+    """The tables on Spark, and then the views, which are of the working database too.
+
+    The first layer takes the views before it along, of which its tables are made.
+    """
+    below = [f"tag:{Layer.RAW},config.materialized:view"] if layer is Layer.BRONZE else []
+    select = [*below, f"tag:{layer}"]
+    with connect(settings) as connection:
+        _open_session(settings)
+        with spark.building(connection, settings):
+            spark.carry_in(connection, settings, layer)
+            built = _build(settings, *select, what=what, full_refresh=full_refresh, target=settings.engine)
+            spark.carry_out(connection, _columns(settings))
+    views = _build(
+        settings, f"tag:{layer},config.materialized:view", what=f"the views of {what}", full_refresh=full_refresh
+    )
+    return built + views
+
+
+def _columns(settings: Settings) -> dict[str, list[str]]:
+    """The columns of every model in the order that its description has, by relation."""
+    models = _parse(settings).result.nodes.values()
+    return {f"{model.schema}.{model.alias}": list(model.columns) for model in models if model.resource_type == "model"}
+
+
+def _open_session(settings: Settings) -> None:
+    """Have dbt open the session that its profile describes, where there is none yet. Raises `TransformError`."""
+    if spark.has_session():
+        return
+    with _environment(settings, target=settings.engine):
+        folders = ("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT))
+        result = _invoke("debug", "--connection", *folders, *_SILENT)
+    if not result.success or not spark.has_session():
+        raise TransformError(f"Spark cannot be reached; nothing was published. {_exception(result)}")
 
 
 def build_reference(settings: Settings, *, select: str = "tag:reference") -> tuple[BuiltModel, ...]:
@@ -27,11 +69,16 @@ def build_reference(settings: Settings, *, select: str = "tag:reference") -> tup
     Always as a full refresh, which drops no history.
     """
     with _files_for_the_engine(settings) as files:
-        return _build(settings, select, "the reference data", full_refresh=True, variables=files)
+        return _build(settings, select, what="the reference data", full_refresh=True, variables=files)
 
 
 def _build(
-    settings: Settings, select: str, what: str, *, full_refresh: bool, variables: Mapping[str, str] | None = None
+    settings: Settings,
+    *select: str,
+    what: str,
+    full_refresh: bool,
+    target: str = EMBEDDED,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[BuiltModel, ...]:
     """Every model and history that is selected.
 
@@ -41,12 +88,12 @@ def _build(
     themselves. Raises `TransformError` naming each model that failed, and why.
     """
     arguments = [
-        "build", "--select", select,
+        "build", "--select", *select,
         "--exclude-resource-type", "seed", "test", "unit_test",
         "--no-write-json",
         *(["--full-refresh"] if full_refresh else []),
     ]  # fmt: skip
-    return _built(what, _call_dbt(settings, *arguments, variables=variables))
+    return _built(what, _call_dbt(settings, *arguments, target=target, variables=variables))
 
 
 def generate_docs(settings: Settings) -> Path:
@@ -68,14 +115,16 @@ def generate_docs(settings: Settings) -> Path:
     return folder
 
 
-def _call_dbt(settings: Settings, *command: str, variables: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - dbt's own type
+def _call_dbt(
+    settings: Settings, *command: str, target: str = EMBEDDED, variables: Mapping[str, str] | None = None
+) -> Any:  # noqa: ANN401 - dbt's own type
     """One of dbt's commands, in this process; it writes no log, which would keep quoted values."""
-    parsed = _parse(settings)
+    parsed = _parse(settings, target)
     if not parsed.success:
         return parsed
-    with _environment(settings, variables):
+    with _environment(settings, variables, target=target):
         try:
-            return _invoke(*command, *_options(settings), project=_uncompiled(parsed.result))
+            return _invoke(*command, *_options(settings, target), project=_uncompiled(parsed.result))
         finally:
             close_connections()
 
@@ -93,25 +142,25 @@ def _invoke(*arguments: str, project: Any = None) -> Any:  # noqa: ANN401 - dbt'
     return result
 
 
-_parsed: dict[tuple[str, str], Any] = {}
-"""The last parse of this process, by what it was made of."""
+_parsed: dict[str, tuple[str, Any]] = {}
+"""The last parse of this process for each target, with what it was made of."""
 
 
-def _parse(settings: Settings) -> Any:  # noqa: ANN401 - dbt's own type
+def _parse(settings: Settings, target: str = EMBEDDED) -> Any:  # noqa: ANN401 - dbt's own type
     """The project as dbt reads it, once in a process as long as it stays the same.
 
     Never with the variables that say which files the engine reads: dbt would read anew what has to do with them as soon
     as they are others, which cost the run after the one that built the reference data two seconds.
     """
-    made_of = (settings.engine, settings.documentation_hash())
-    if made_of not in _parsed:
-        with _environment(settings):
-            result = _invoke("parse", "--no-write-json", *_options(settings))
-        if not result.success:
-            return result
-        _parsed.clear()
-        _parsed[made_of] = result
-    return _parsed[made_of]
+    made_of = settings.documentation_hash()
+    held, parsed = _parsed.get(target, (None, None))
+    if held == made_of:
+        return parsed
+    with _environment(settings, target=target):
+        result = _invoke("parse", "--no-write-json", *_options(settings, target))
+    if result.success:
+        _parsed[target] = (made_of, result)
+    return result
 
 
 def _uncompiled(project: Any) -> Any:  # noqa: ANN401 - dbt's own type
@@ -125,13 +174,13 @@ def _uncompiled(project: Any) -> Any:  # noqa: ANN401 - dbt's own type
     return project
 
 
-def _options(settings: Settings) -> list[str]:
+def _options(settings: Settings, target: str = EMBEDDED) -> list[str]:
     return [
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
-        "--target-path", str(dbt_dir(settings) / "target"),
-        "--quiet", "--log-level", "none", "--log-level-file", "none",
+        "--target-path", str(dbt_dir(settings) / ("target" if target == EMBEDDED else f"target_{target}")),
+        *_SILENT,
     ]  # fmt: skip
 
 
@@ -168,7 +217,7 @@ def compile_model(settings: Settings, model: str, variables: Mapping[str, object
         "--profiles-dir", str(DBT_PROJECT),
         "--target-path", str(folder),
         "--no-introspect", "--no-populate-cache", "--no-write-json",
-        "--quiet", "--log-level", "none", "--log-level-file", "none",
+        *_SILENT,
     ]  # fmt: skip
     with _environment(settings, database=folder / settings.warehouse_path.name):
         result = _invoke(*arguments)
@@ -191,13 +240,19 @@ def close_connections() -> None:
 
 @contextmanager
 def _environment(
-    settings: Settings, variables: Mapping[str, str] | None = None, *, database: Path | None = None
+    settings: Settings,
+    variables: Mapping[str, str] | None = None,
+    *,
+    target: str = EMBEDDED,
+    database: Path | None = None,
 ) -> Iterator[None]:
     """The variables of the environment that `profiles.yml` reads, and further ones that macros read."""
     ours = {
-        "DBT_PODCAST_TARGET": settings.engine,
+        "DBT_PODCAST_TARGET": target,
         "DBT_PODCAST_DATABASE": str(database or settings.warehouse_path),
         "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_PODCAST_SPARK_MASTER": settings.spark_master,
+        "DBT_PODCAST_SPARK_WAREHOUSE": str(spark.folder(settings)),
         "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
         **(variables or {}),
     }
@@ -243,11 +298,17 @@ def _reasons(result: Any) -> str:  # noqa: ANN401 - dbt's own type
 
 
 def _message(node: Any) -> str:  # noqa: ANN401 - dbt's own type
-    return faults.without_values(str(node.message))
+    return _without_values(str(node.message))
 
 
 def _exception(result: Any) -> str:  # noqa: ANN401 - dbt's own type
-    return faults.without_values(str(result.exception or ""))
+    return _without_values(str(result.exception or ""))
+
+
+def _without_values(text: str) -> str:
+    """What either engine says: one of the two knows its own words in it."""
+    shown = faults.without_values(text)
+    return spark.without_values(text) if shown == text else shown
 
 
 def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type

@@ -81,7 +81,7 @@ alter table ops.batches add column if not exists missing_since timestamp;
 alter table ops.batches add column if not exists raw_pruned_at timestamp;
 alter table ops.runs add column if not exists newest_event_at timestamp;
 alter table ops.validation_results add column if not exists rules_version varchar;
-alter table if exists ops.touched_keys add column if not exists batch_id varchar;
+create table if not exists ops.spark_builds (token varchar);
 """
 
 CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
@@ -161,9 +161,17 @@ def open_database(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyCon
         connection.execute("set preserve_insertion_order = false")
         connection.execute("set enable_progress_bar = false")
         connection.execute(TABLES)
+        _add_batch_to_touched_keys(connection)
         yield connection
     finally:
         connection.close()
+
+
+def _add_batch_to_touched_keys(connection: duckdb.DuckDBPyConnection) -> None:
+    """For warehouses that were made before this column; where another engine builds the tables, there is a view."""
+    found = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'touched_keys'"
+    if connection.execute(found).fetchone():
+        connection.execute("alter table ops.touched_keys add column if not exists batch_id varchar")
 
 
 def restore_mark(settings: Settings) -> Path:
