@@ -233,7 +233,7 @@ def _table(name: str) -> Table:
 
 
 def _type(of: DataType) -> str:
-    text = of.simpleString()
+    text = str(of.simpleString())
     if text.startswith("decimal"):
         return text
     if text.startswith("array<"):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 COMPARED_OPS = ("batch_profiles", "event_keys", "failing_lines", "warehouse_accounting")
 EVENTS = 4000
-ALONE, MOVED = "2024-02-01T10:00:00Z", "2024-01-10T10:00:00Z"
-"""A day with one event, and the day that a correction says it was on."""
+ALONE, MOVED = "2023-12-01T10:00:00Z", "2024-01-10T10:00:00Z"
+"""A day with one event, before the others, and the day that a correction says it was on."""
 
 
 def event(user: str, episode: str, kind: str, at: str, duration: object = 60, **further: object) -> bytes:

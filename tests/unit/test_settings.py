@@ -189,9 +189,9 @@ def test_problems_of_all_places_are_reported_together(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PODCAST_ENGINE", "sqlite")
     monkeypatch.setenv("PODCAST_LANDNG", "x")
     env = tmp_path / "env"
+    builds = "engine that builds bronze, silver and gold: `duckdb` or `spark`"
     assert [line.removesuffix(".") for line in refusal().splitlines()] == [
-        "PODCAST_ENGINE='sqlite': Input should be 'duckdb' or 'spark' "
-        "(engine that builds bronze, silver and gold: `duckdb` or `spark`)",
+        f"PODCAST_ENGINE='sqlite': Input should be 'duckdb' or 'spark' ({builds})",
         "PODCAST_WINDOW_DAYS='0' (env file): Input should be greater than or equal to 1 (days of that window)",
         f"PODCAST_ENV_FILE='{env}': line 2 is no NAME=value",
         f"PODCAST_MASK_KEY ({secrets}/podcast_mask_key): the file is empty",

@@ -31,7 +31,8 @@ with
 ),
 
 {#- What silver holds of the version before: not a ref, which would be what this model comes before. -#}
-{% set held = load_relation(api.Relation.create(database=target.get("database"), schema="silver", identifier=kind.table)) %}
+{% set database = target.get("database") %}
+{% set held = load_relation(api.Relation.create(database=database, schema="silver", identifier=kind.table)) %}
 
 held_{{ kind.table }} as (
 
