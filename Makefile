@@ -71,6 +71,7 @@ ui: setup ## Prefect server, worker, deployments and the site on 127.0.0.1; Ctrl
 test: $(VENV)/dev.stamp ## lint, types and all tests
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest
+	@echo "Not run here, as they take long and need Java and more packages: the tests of Spark and Snowflake (make test-engines)"
 
 test-unit: $(VENV)/dev.stamp ## the fast tests only
 	@$(BIN)/pytest tests/unit
@@ -78,10 +79,8 @@ test-unit: $(VENV)/dev.stamp ## the fast tests only
 test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and random listening, for an hour or more
 	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
 
-test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp ## the models on Apache Spark, on a cluster of this machine; needs Java 17
+test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp setup-snowflake ## Spark on a cluster of this machine, which needs Java 17, and an emulated Snowflake
 	@$(BIN)/pytest -m engines --numprocesses=0
-
-test-engines: setup-snowflake
 
 bench: setup $(BENCH_VENV)/bench.stamp ## the whole pipeline beside a hand-written script, plain dbt and dlt; hours, or BENCH="--events 100000"
 	@$(BIN)/python benchmarks/whole_pipeline.py $(BENCH)
