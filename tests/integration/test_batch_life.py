@@ -146,7 +146,7 @@ def test_a_run_that_fails_leaves_the_last_state_and_the_next_run_carries_on(
     facts = landed.query("from gold.fact_user_interactions order by interaction_id", published=True)
     landed.land({"f.json": lines(event(58))})
 
-    def torn(*_: Any) -> None:
+    def torn(*_: Any, **__: Any) -> None:
         raise TransformError("torn")
 
     with monkeypatch.context() as patch:

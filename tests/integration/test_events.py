@@ -116,7 +116,7 @@ def test_what_a_run_could_not_tell_any_more_the_next_one_tells(
 
     with monkeypatch.context() as patched:
         if place == "before it was settled":
-            patched.setattr(publish, "_replace", lambda copy, target: (copy.replace(target), end()))
+            patched.setattr(publish, "_replace", lambda copy, target, **_: (copy.replace(target), end()))
         else:
             patched.setattr(tasks.events, "announce", end)
         with pytest.raises(KeyboardInterrupt):

@@ -249,7 +249,7 @@ def test_events_that_left_under_other_rules_leave_gold_however_often_silver_is_b
         if layer is not Layer.GOLD:
             return real(settings, layer, **options)
         if built:
-            transform._build(settings, f"tag:gold,{built}", built, full_refresh=False)
+            transform._build(settings, f"tag:gold,{built}", what=built, full_refresh=False)
         raise PublishError("out of order")
 
     with monkeypatch.context() as patch:
