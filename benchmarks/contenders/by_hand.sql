@@ -313,6 +313,11 @@ select
     is_completed and reaches(claim, length, 95) as is_completion_qualified,
     case when length > 0 and length < 60 then reaches(claim, length, 95) else claim >= 60 end as is_valid,
     claim >= 1200 or reaches(claim, length, 40) as is_engaged,
+    row_number() over (partition by user_id, episode_id, cast(started_at as date) order by started_at) = 1 as is_first_of_day,
+    (claim >= 1200 or reaches(claim, length, 40)) and row_number() over (
+        partition by user_id, episode_id, cast(started_at as date), claim >= 1200 or reaches(claim, length, 40)
+        order by started_at
+    ) = 1 as is_first_engaged_of_day,
     coalesce(length > 0 and claim > length, false) as is_overlong,
     is_completed and coalesce(first_played_at > completed_at, true) as is_completion_without_play,
     started_at, ended_at, cast(started_at as date) as event_date, last_load_at
