@@ -112,12 +112,18 @@ def is_at_one(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool
 
 
 @contextmanager
-def building(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Iterator[None]:
-    """Tables are written; when it ends as it should, working database and tables are at one again."""
+def building(connection: duckdb.DuckDBPyConnection, settings: Settings, layer: Layer) -> Iterator[None]:
+    """The tables of a layer are written; when it ends as it should, working database and tables are at one again.
+
+    Where they were not before, everything is being built anew, and they are when that has come to the last layer.
+    """
+    were_at_one = is_at_one(connection, settings)
     path = _token_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     yield
+    if not were_at_one and layer is not BUILT[-1]:
+        return
     token = uuid.uuid4().hex
     with transaction(connection):
         connection.execute("delete from ops.spark_builds")
@@ -140,9 +146,7 @@ def refuse_missing(settings: Settings) -> None:
     if settings.engine == EMBEDDED:
         return
     if not find_spec("pyspark") or not find_spec("dbt.adapters.spark"):
-        raise SettingsError(
-            "PODCAST_ENGINE=spark needs the extra [spark]: make setup-spark, or pip install '.[spark]'."
-        )
+        raise SettingsError("PODCAST_ENGINE=spark needs the extra [spark]: make setup-spark, or pip install '.[spark]'")
     if not os.environ.get("JAVA_HOME") and not shutil.which("java"):
         raise SettingsError("PODCAST_ENGINE=spark needs Java 17 or 21: install it, or set JAVA_HOME.")
 

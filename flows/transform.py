@@ -36,7 +36,7 @@ def _build_on_spark(settings: Settings, layer: Layer, what: str, *, full_refresh
     select = [*below, f"tag:{layer}"]
     with connect(settings) as connection:
         _open_session(settings)
-        with spark.building(connection, settings):
+        with spark.building(connection, settings, layer):
             spark.carry_in(connection, settings, layer)
             built = _build(settings, *select, what=what, full_refresh=full_refresh, target=settings.engine)
             spark.carry_out(connection, _columns(settings))

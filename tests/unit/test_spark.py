@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from flows import spark
+from flows.domain import Layer
 from flows.errors import SettingsError
 from flows.settings import Settings, load_settings
 
@@ -35,7 +36,7 @@ def test_tables_are_at_one_with_the_database_when_a_build_has_ended(
     assert not spark.is_at_one(connection, settings)
     assert spark.is_at_one(connection, embedded)
 
-    with spark.building(connection, settings):
+    with spark.building(connection, settings, Layer.GOLD):
         assert not spark.is_at_one(connection, settings)
     assert spark.is_at_one(connection, settings)
     assert not spark.is_at_one(connection, embedded)
@@ -47,15 +48,28 @@ def test_tables_are_at_one_with_the_database_when_a_build_has_ended(
 
 
 def test_a_build_that_is_cut_off_leaves_them_at_odds(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
-    with spark.building(connection, settings):
+    with spark.building(connection, settings, Layer.GOLD):
         pass
-    with pytest.raises(KeyboardInterrupt), spark.building(connection, settings):
+    with pytest.raises(KeyboardInterrupt), spark.building(connection, settings, Layer.SILVER):
         raise KeyboardInterrupt
     assert not spark.is_at_one(connection, settings)
 
 
+def test_a_build_of_everything_has_ended_with_the_last_layer_only(
+    settings: Settings, connection: duckdb.DuckDBPyConnection
+) -> None:
+    for layer in spark.BUILT:
+        assert not spark.is_at_one(connection, settings)
+        with spark.building(connection, settings, layer):
+            pass
+    for layer in spark.BUILT:
+        assert spark.is_at_one(connection, settings)
+        with spark.building(connection, settings, layer):
+            pass
+
+
 def test_tables_of_another_state_are_not_gone_by(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
-    with spark.building(connection, settings):
+    with spark.building(connection, settings, Layer.GOLD):
         pass
     connection.execute("update ops.spark_builds set token = 'of a backup'")
     assert not spark.is_at_one(connection, settings)
