@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup setup-spark run ui test test-unit test-long test-engines bench bench-reporting bench-reference bench-marts bench-latency kill lint lock clean
+.PHONY: help setup setup-spark setup-dask run ui test test-unit test-long test-engines bench bench-reporting bench-reference bench-marts bench-latency bench-engines bench-loading kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ $(VENV)/spark.stamp: requirements/spark.lock | $(VENV)/run.stamp
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-build-isolation-package pyspark -r requirements/spark.lock
 	@touch $@
 
+$(VENV)/dask.stamp: requirements/dask.lock | $(VENV)/run.stamp
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/dask.lock
+	@touch $@
+
 # In an environment of its own: what the pipeline runs with stays as it is.
 $(BENCH_VENV)/bench.stamp: requirements/bench.lock | $(VENV)/uv.stamp
 	@$(PYTHON) -m venv $(BENCH_VENV)
@@ -65,6 +69,8 @@ run: setup ## run the pipeline over data/landing
 
 setup-spark: $(VENV)/spark.stamp ## and what PODCAST_ENGINE=spark needs, but for Java 17 or 21
 
+setup-dask: $(VENV)/dask.stamp ## and what PODCAST_LOADING=dask needs
+
 ui: setup ## Prefect server, worker, deployments and the site on 127.0.0.1; Ctrl-C stops all
 	@$(BIN)/podcast ui
 
@@ -79,7 +85,7 @@ test-unit: $(VENV)/dev.stamp ## the fast tests only
 test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and random listening, for an hour or more
 	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
 
-test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp setup-snowflake ## Spark on a cluster of this machine, which needs Java 17, and an emulated Snowflake
+test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp $(VENV)/dask.stamp setup-snowflake ## Spark and Dask on clusters of this machine, the first of which needs Java 17, and an emulated Snowflake
 	@$(BIN)/pytest -m engines --numprocesses=0
 
 bench: setup $(BENCH_VENV)/bench.stamp ## the whole pipeline beside a hand-written script, plain dbt and dlt; hours, or BENCH="--events 100000"
@@ -97,11 +103,17 @@ bench-marts: setup ## what gold costs with 1 and 4 million events, made anew and
 bench-latency: setup ## how long a file takes from its landing to its rows in the published copy, ten times
 	@$(BIN)/python benchmarks/latency.py
 
+bench-engines: setup $(VENV)/spark.stamp $(BENCH_VENV)/bench.stamp ## whole runs on DuckDB and on Spark with 1, 5 and 20 million events; hours, or BENCH="--events 100000"
+	@$(BIN)/python benchmarks/engines.py $(BENCH)
+
+bench-loading: setup $(VENV)/dask.stamp $(BENCH_VENV)/bench.stamp ## loading a million events by the run, by processes and by workers of Dask
+	@$(BIN)/python benchmarks/loading.py
+
 kill: $(VENV)/dev.stamp ## kill the pipeline KILLS=1000 times (SEED=1) and count what is lost; about 6 seconds each
 	@$(BIN)/python tests/kills/harness.py --kills $(KILLS) --seed $(SEED)
 
 .PHONY: setup-snowflake
-setup-snowflake: $(SNOWFLAKE_VENV)/snowflake.stamp $(EMULATOR_VENV)/emulator.stamp ## what the models need on Snowflake, and an emulator of it for the tests
+setup-snowflake: $(SNOWFLAKE_VENV)/snowflake.stamp $(EMULATOR_VENV)/emulator.stamp ## what Snowflake as the engine needs, in .venv-snowflake, and an emulator of it for the tests
 
 lint: $(VENV)/dev.stamp ## ruff, mypy, the import rules and sqlfluff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -115,6 +127,8 @@ lock: $(VENV)/uv.stamp ## pin again (versions and hashes, no addresses)
 	  --constraint requirements/run.lock --group pyproject.toml:bench -o requirements/bench.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
 	  --constraint requirements/run.lock --extra spark pyproject.toml -o requirements/spark.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
+	  --constraint requirements/run.lock --extra dask pyproject.toml -o requirements/dask.lock
 	@cp requirements/run.lock requirements/snowflake.lock # what is in it already stays, where it can
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --no-header --python-version 3.11 \
 	  --extra snowflake pyproject.toml -o requirements/snowflake.lock

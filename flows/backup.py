@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, ledger, manifest, reference_files
+from flows import files, joining, ledger, manifest, reference_files
 from flows.copying import Order, copy_in_process
 from flows.errors import BackupError
 from flows.manifest import DATABASE, EVIDENCE, LEDGER, PUBLISHED, REFERENCE, Manifest
-from flows.warehouse import connect, writer_lock
+from flows.warehouse import connect
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,7 +42,7 @@ def back_up(settings: Settings, *, out: Path | None = None) -> Backup:
         raise BackupError(f"There is nothing to back up: no warehouse under {settings.home}. Start with: podcast run")
     now = datetime.now(UTC)
     target = _target(settings, out, now)
-    with writer_lock(settings, purpose="backup"):
+    with joining.writer(settings, purpose="backup"):
         partial = _empty_folder(settings, target)
         try:
             taken = copy_in_process(_order(settings, partial, now))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flows.masking import names_of_keys, visible
 
 if TYPE_CHECKING:
-    import duckdb
-
     from flows.domain import ExpectationResult
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+"""The rows of a query, of the engine that has judged."""
 
 NAMES_OF_KEYS = "new_key_names"
 """What a profile says that came from the data: names, quoted and joined."""
@@ -25,20 +27,20 @@ def columns(kwargs: dict[str, Any]) -> list[str]:
 
 
 def with_names(
-    connection: duckdb.DuckDBPyConnection, suite: dict[str, Any], whole: ExpectationResult, result: dict[str, Any]
+    query: Query, suite: dict[str, Any], whole: ExpectationResult, result: dict[str, Any]
 ) -> ExpectationResult:
     """A failed result that no batch can be blamed for, with the names of what fails, where the suite has some."""
-    query = _failing_rows(result)
-    if whole.success or not query or "names" not in suite["meta"]:
+    failing = _failing_rows(result)
+    if whole.success or not failing or "names" not in suite["meta"]:
         return whole
     (column,) = columns(result["expectation_config"]["kwargs"])
     # The library's query gives values, not names; rows with the same value fail alike.
-    rows = connection.execute(
+    rows = query(
         f"""
         select {suite["meta"]["names"]}, {column} from ops.{suite["meta"]["table"]}
-        where {column} in (select {column} from ({query})) order by {column} desc, 1
+        where {column} in (select {column} from ({failing})) order by {column} desc, 1
         """
-    ).fetchall()
+    )
     return replace(whole, observed=_shown(f"{whole.observed}: " + ", ".join(f"{name} ({v:.4g})" for name, v in rows)))
 
 
@@ -49,7 +51,7 @@ def _failing_rows(result: dict[str, Any]) -> str:
 
 
 def by_batch(
-    connection: duckdb.DuckDBPyConnection,
+    query: Query,
     suite: dict[str, Any],
     expectation: dict[str, Any],
     whole: ExpectationResult,
@@ -59,30 +61,27 @@ def by_batch(
 
     What a profile says of its batch is shown; rows hold what listeners did, and are counted only.
     """
-    query = _failing_rows(result)
-    if not query:
+    failing = _failing_rows(result)
+    if not failing:
         return []
-    rows = connection.execute(
-        f"select batch_id, count(*) from ({query}) where batch_id is not null group by batch_id order by batch_id"
-    ).fetchall()
+    rows = query(
+        f"select batch_id, count(*) from ({failing}) where batch_id is not null group by batch_id order by batch_id"
+    )
     observed = {batch_id: f"{count} rows fail" for batch_id, count in rows}
     if suite["meta"]["judges"] == "batches" and rows:
         shown = columns(result["expectation_config"]["kwargs"]) + expectation.get("meta", {}).get("shows", [])
-        observed = _measures(connection, suite["meta"]["table"], shown, list(observed))
+        observed = _measures(query, suite["meta"]["table"], shown, failing)
     return [replace(whole, batch_id=batch_id, observed=found) for batch_id, found in observed.items()]
 
 
-def _measures(
-    connection: duckdb.DuckDBPyConnection, table: str, columns: list[str], batch_ids: list[str]
-) -> dict[str, str]:
-    """What a table of one row a batch says of each batch, in words."""
-    rows = connection.execute(
+def _measures(query: Query, table: str, columns: list[str], failing: str) -> dict[str, str]:
+    """What a table of one row a batch says of each batch that has a failing row, in words."""
+    rows = query(
         f"""
         select batch_id, {", ".join(columns)} from ops.{table}
-        where batch_id in (select unnest(?::varchar[])) order by batch_id
-        """,
-        [batch_ids],
-    ).fetchall()
+        where batch_id in (select batch_id from ({failing})) order by batch_id
+        """
+    )
     return {batch_id: _values(columns, values) for batch_id, *values in rows}
 
 

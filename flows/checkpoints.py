@@ -3,20 +3,26 @@
 A gate is a checkpoint over the suites of `expectations/` that have its name: one judges the batches of the run by
 their profiles, one the rows of the run; after silver one compares the batches with those before them, and at the
 last gate one judges the accounting of the whole warehouse and one the sources that the files come from.
+They look at the tables where the engine that built them lets itself be looked at, else in the working database.
 A failed expectation is an outcome; an exception, a missing suite, an expectation that was not evaluated
 or a table without the rows it has to have is a broken gate.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flows import blame, faults, limits
+from flows import blame, engines, faults, limits
 from flows.domain import ExpectationResult, Gate, Severity, Verdict
 from flows.errors import BrokenGateError
-from flows.gx_context import load_suites, open_context
+from flows.gx_context import load_suites, open_context, results_dir
+from flows.handover import GateSource
 from flows.settings import Settings
 from flows.warehouse import connect
 
@@ -55,8 +61,11 @@ def validate(settings: Settings, gate: Gate, *, run_id: str) -> Verdict:
         suites = _suites_to_run(gate, expected)
         if not suites:
             return Verdict(gate, ())
-        outcome = _run_checkpoint(settings, gate, suites, expected, run_id=run_id)
-        return _verdict(connection, gate, outcome, expected)
+        with _in_words(gate), _keeping_no_error(settings, gate, run_id), _looking(settings, gate) as (context, source):
+            definitions = [_validation_definition(context, source, suite) for suite in suites]
+            found = _run_checkpoint(context, gate, definitions, _parameters(settings, expected), run_id=run_id)
+            outcome = [(suite, found[suite["name"]]) for suite in suites]
+            return _verdict(partial(_rows, source), gate, outcome, expected)
 
 
 def _expected(connection: duckdb.DuckDBPyConnection, gate: Gate) -> Expected:
@@ -108,45 +117,99 @@ def _suites_to_run(gate: Gate, expected: Expected) -> list[dict[str, Any]]:
     return [s for s in load_suites(gate) if counts.get(s["meta"]["judges"], 1)]
 
 
+@contextmanager
+def _in_words(gate: Gate) -> Iterator[None]:
+    """Whatever is raised, the gate could not judge."""
+    try:
+        yield
+    except BrokenGateError:
+        raise
+    except Exception as error:  # noqa: BLE001 - from whichever library it is
+        origin = _origin(error)
+        raise BrokenGateError(
+            f"Gate {gate} could not judge: {type(origin).__name__}: {_without_values(str(origin))}. "
+            "Nothing was published."
+        ) from None  # what it came from may quote a value
+
+
+@contextmanager
+def _keeping_no_error(settings: Settings, gate: Gate, run_id: str) -> Iterator[None]:
+    """Of a gate that could not judge the library keeps no results: it puts errors there, which may quote a value."""
+    try:
+        yield
+    except Exception:
+        for kept in results_dir(settings).glob(f"{gate}_*/{run_id}"):
+            shutil.rmtree(kept)
+        raise
+
+
+def _origin(error: BaseException) -> BaseException:
+    """That of the driver, where the libraries between have put their own words around one."""
+    behind: BaseException | None = error
+    while behind:
+        if isinstance(origin := getattr(behind, "orig", None), BaseException):
+            return origin
+        behind = behind.__cause__
+    return error
+
+
+def _without_values(text: str) -> str:
+    """What the engine says that was looked at, without what it may quote of a row."""
+    shown = faults.without_values(text)
+    return engines.without_values(text) if shown == text else shown
+
+
+@contextmanager
+def _looking(settings: Settings, gate: Gate) -> Iterator[tuple[Any, Any]]:
+    """The library's context, and its data source for the tables of the gate, which is closed afterwards."""
+    context = open_context(settings)
+    found = engines.gate_source(settings, gate) or _working_database(settings)
+    add = getattr(context.data_sources, f"add_{found.kind}")
+    source = add(name="warehouse", create_temp_table=False, **found.options)
+    try:
+        yield context, source
+    finally:
+        source.get_engine().dispose()
+
+
+def _working_database(settings: Settings) -> GateSource:
+    from sqlalchemy import URL
+
+    url = URL.create("duckdb+pipeline", database=str(settings.warehouse_path))
+    return GateSource("sql", {"connection_string": url.render_as_string(hide_password=False)})
+
+
+def _rows(source: Any, sql: str) -> list[tuple[Any, ...]]:  # noqa: ANN401 - the library's own type
+    """What the engine that was looked at gives for a query."""
+    with source.get_engine().connect() as connection:
+        found = connection.execution_options(no_parameters=True).exec_driver_sql(sql).fetchall()
+    return [tuple(_plain(value) for value in row) for row in found]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a value of a profile, or a count
+    """A number in the type that the working database gives: of some engines all but small ones are decimals."""
+    if isinstance(value, Decimal):
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
+    return value
+
+
 def _run_checkpoint(
-    settings: Settings, gate: Gate, suites: list[dict[str, Any]], expected: Expected, *, run_id: str
-) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Each suite with the results of its expectations, as the library gives them."""
+    context: Any,  # noqa: ANN401 - the library's own type
+    gate: Gate,
+    definitions: list[Any],
+    parameters: dict[str, float],
+    *,
+    run_id: str,
+) -> dict[str, list[dict[str, Any]]]:
+    """By suite, the results of its expectations as the library gives them."""
     import great_expectations as gx
     from great_expectations.core.run_identifier import RunIdentifier
 
-    context = open_context(settings)
-    source = context.data_sources.add_sql(
-        name="warehouse",
-        connection_string=_connection_string(settings.warehouse_path),
-        create_temp_table=False,
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(name=gate, validation_definitions=definitions, result_format=RESULT_FORMAT)
     )
-    try:
-        definitions = [_validation_definition(context, source, suite) for suite in suites]
-        checkpoint = context.checkpoints.add(
-            gx.Checkpoint(
-                name=gate,
-                validation_definitions=definitions,
-                result_format=RESULT_FORMAT,
-            )
-        )
-        outcome = checkpoint.run(
-            expectation_parameters=_parameters(settings, expected),
-            run_id=RunIdentifier(run_name=run_id),
-        )
-    except Exception as error:  # noqa: BLE001 - whatever it is, the gate could not judge
-        raise BrokenGateError(
-            f"Gate {gate} could not judge: {type(error).__name__}: {faults.without_values(str(error))}. "
-            "Nothing was published."
-        ) from None  # what it came from may quote a value
-    by_suite = {result.suite_name: result for result in outcome.run_results.values()}
-    return [(suite, [r.to_json_dict() for r in by_suite[suite["name"]].results]) for suite in suites]
-
-
-def _connection_string(path: Path) -> Any:  # noqa: ANN401 - a SQLAlchemy URL
-    from sqlalchemy import URL
-
-    return URL.create("duckdb+pipeline", database=str(path)).render_as_string(hide_password=False)
+    outcome = checkpoint.run(expectation_parameters=parameters, run_id=RunIdentifier(run_name=run_id))
+    return {found.suite_name: [r.to_json_dict() for r in found.results] for found in outcome.run_results.values()}
 
 
 def _validation_definition(context: Any, source: Any, suite: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -175,7 +238,7 @@ def _parameters(settings: Settings, expected: Expected) -> dict[str, float]:
 
 
 def _verdict(
-    connection: duckdb.DuckDBPyConnection,
+    query: blame.Query,
     gate: Gate,
     outcome: list[tuple[dict[str, Any], list[dict[str, Any]]]],
     expected: Expected,
@@ -187,8 +250,8 @@ def _verdict(
     for suite, found in outcome:
         for expectation in suite["expectations"]:
             result = _find_result(gate, expectation, found)
-            whole = blame.with_names(connection, suite, _result(suite, expectation, result), result)
-            blamed = [] if whole.success else blame.by_batch(connection, suite, expectation, whole, result)
+            whole = blame.with_names(query, suite, _result(suite, expectation, result), result)
+            blamed = [] if whole.success else blame.by_batch(query, suite, expectation, whole, result)
             results += [whole, *blamed]
             if not whole.success and whole.severity is Severity.CRITICAL:
                 for one in blamed:
@@ -240,7 +303,7 @@ def _find_result(gate: Gate, expectation: dict[str, Any], results: list[dict[str
     if raised:
         raise BrokenGateError(
             f"Gate {gate}: {expectation['type']} ({expectation['description']}) could not be evaluated: "
-            f"{faults.without_values(raised[0])} Nothing was published."
+            f"{_without_values(raised[0])} Nothing was published."
         )
     return matching[0]
 
@@ -264,8 +327,9 @@ def _name(expectation: dict[str, Any]) -> str:
 
 def _observed(suite: dict[str, Any], result: dict[str, Any]) -> str:
     if "observed_value" in result:
-        count = result["observed_value"]
+        count = int(result["observed_value"])
         return f"{count} {'row' if count == 1 else 'rows'}"
     judges = suite["meta"]["judges"]
     what = judges if judges in ("batches", "sources") else "rows"
-    return f"{result.get('unexpected_count', 0)} of {result.get('element_count', 0)} {what} fail"
+    failing, all_ = (int(result.get(name) or 0) for name in ("unexpected_count", "element_count"))
+    return f"{failing} of {all_} {what} fail"

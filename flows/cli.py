@@ -113,11 +113,11 @@ def _plan(settings: Settings) -> Plan:
 
     What the look notes in the ledger is kept only if it was the whole run: else the run notes and reports it.
     """
-    from flows import history
+    from flows import history, joining
     from flows.planning import plan_run
-    from flows.warehouse import connect, writer_lock
+    from flows.warehouse import connect
 
-    with writer_lock(settings, purpose="looking for new files"), connect(settings) as connection:
+    with joining.writer(settings, purpose="looking for new files"), connect(settings) as connection:
         history.record_crashes(settings, connection)
         connection.begin()
         plan = plan_run(settings, connection)
@@ -158,7 +158,7 @@ def _run_flow(settings: Settings, module: str, call: Callable[[Any], RunSummary]
     if not quiet:
         console.print(f"Running the pipeline over {settings.landing_dir}", markup=False)
     with progress.listening(lambda _step, _message: None) if quiet else showing_steps():
-        return call(starting.load(f"flows.{module}"))
+        return call(starting.load(f"flows.{module}", settings))
 
 
 def _prepare_prefect(settings: Settings) -> None:
@@ -469,12 +469,14 @@ def revalidate(*, dry_run: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 def prune(*, dry_run: bool) -> None:
     """Delete raw lines, evidence and results that are older than their settings."""
-    from flows import retention
-    from flows.warehouse import connect, writer_lock
+    from flows import joining, retention
+    from flows.warehouse import connect
 
     settings = _settings()
-    with writer_lock(settings, purpose="pruning"), connect(settings) as connection:
+    with joining.writer(settings, purpose="pruning"), connect(settings) as connection:
         pruned = retention.prune(settings, connection, dry_run=dry_run)
+        if not dry_run:
+            joining.keep(settings, connection)
     click.echo(f"{'Would be deleted' if dry_run else 'Deleted'}: {pruned}.")
 
 
@@ -529,6 +531,24 @@ def rebuild(*, ledger_file: Path, originals: Path | None, partial: bool) -> None
     given = {"ledger_file": str(ledger_file), "originals": str(originals) if originals else None, "partial": partial}
     summary = _run_flow(settings, "maintenance", lambda flows: flows.podcast_rebuild(**given))
     _show(settings, summary, as_json=False)
+
+
+@cli.command()
+@click.option("--to", "engine", type=click.Choice(["spark", "snowflake", "duckdb"]), required=True, help="The engine.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else.")
+def migrate(*, engine: str, as_json: bool) -> None:
+    """Copy the tables to another engine, prove them equal, and let it go on from them."""
+    from flows import migrate as migrating
+    from flows import progress, terminal
+
+    settings = _settings()
+    quiet = progress.listening(lambda _step, _message: None)
+    with quiet if as_json else terminal.showing_steps(f"moving to {engine}"):
+        moved = migrating.migrate(settings, engine)
+    if as_json:
+        click.echo(json.dumps(moved.document()))
+    else:
+        terminal.show_migration(settings, moved)
 
 
 # Settings

@@ -95,3 +95,7 @@ class BackupError(PipelineError):
 
 class RebuildError(PipelineError):
     """The warehouse cannot be rebuilt from the landing files as its ledger says it was."""
+
+
+class MigrationError(PipelineError):
+    """The tables cannot be moved to another engine, or are not the same there; those of before stay in use."""

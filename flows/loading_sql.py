@@ -165,3 +165,9 @@ select
     false as has_further_keys
 """
 """Inserts the lines of one block that are not UTF-8."""
+
+INSERT_PARSED = """
+insert into bronze.raw_events by name
+select * from read_parquet(?)
+"""
+"""Inserts the lines that are taken apart already."""

@@ -76,6 +76,11 @@ def about_run(run_id: str, flow_run_name: str) -> Iterator[None]:
         _run.reset(token)
 
 
+def run_tag() -> str:
+    """What statements of the run that the records are about are called in another system's history."""
+    return f"podcast/{(_run.get() or {}).get('run_id', 'no run')}"
+
+
 class SharedFileHandler(WatchedFileHandler):
     """A file that several processes append to, and of which whoever fills it sets a bounded number aside.
 

@@ -10,14 +10,14 @@ from prefect import flow, task
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import backup, progress, quarantine, rebuild, retention
+from flows import backup, joining, progress, quarantine, rebuild, retention
 from flows.artifacts import end_flow
 from flows.domain import ObjectFolder, Plan, RunSummary
 from flows.pipeline import process
 from flows.run import logged_run, open_run
 from flows.settings import Settings, load_settings
 from flows.tasks import IDEMPOTENT, ONCE
-from flows.warehouse import connect, writer_lock
+from flows.warehouse import connect
 
 
 @flow(name="podcast-backup", description="A checked copy of everything that the landing files cannot give back.")
@@ -63,10 +63,12 @@ def prune_warehouse(*, dry_run: bool = False) -> retention.Pruned:
 
     """
     settings = load_settings()
-    lock = writer_lock(settings, purpose=f"flow run {flow_run.name}")
+    lock = joining.writer(settings, purpose=f"flow run {flow_run.name}")
     with logged_run(settings):
         with lock, connect(settings) as connection:
             pruned = retention.prune(settings, connection, dry_run=dry_run)
+            if not dry_run:
+                joining.keep(settings, connection)
         progress.report("prune", f"{pruned}", dry_run=dry_run, **asdict(pruned))
         return pruned
 
@@ -75,7 +77,7 @@ def prune_warehouse(*, dry_run: bool = False) -> retention.Pruned:
 def checkpoint_warehouse() -> retention.Checkpointed:
     """Make the working database one file without a write-ahead log, and say how much in it is free to be used again."""
     settings = load_settings()
-    lock = writer_lock(settings, purpose=f"flow run {flow_run.name}")
+    lock = joining.writer(settings, purpose=f"flow run {flow_run.name}")
     with logged_run(settings), lock, connect(settings) as connection:
         checkpointed = retention.checkpoint(settings, connection)
     progress.report("checkpoint", f"{checkpointed}")

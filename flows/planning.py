@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows import history, landing, ledger, spark
+from flows import engines, history, landing, ledger
 from flows.warehouse import can_be_opened
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def plan_run(settings: Settings, connection: duckdb.DuckDBPyConnection) -> Plan:
     """
     plan = landing.discover(settings, connection)
     is_current = history.last_inputs_hash(connection) == settings.inputs_hash()
-    is_whole = can_be_opened(settings.published_path) and spark.is_at_one(connection, settings)
+    is_whole = can_be_opened(settings.published_path) and engines.is_at_one(connection, settings)
     return replace(
         plan,
         inputs_changed=not is_current or not is_whole,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, history, ledger, progress, spare, spark, transitions, unpublished, versions
+from flows import engines, files, history, ledger, progress, spare, transitions, unpublished, versions
 from flows.domain import RunSummary
 from flows.errors import PublishError
 from flows.unpublished import Anew, Change, Changes
@@ -70,13 +70,14 @@ def publish(
     batch_ids = [batch.batch_id for batch in ledger.pending(connection)]
     history.record_steps(connection, summary.run_id, progress.steps())
     copy = settings.published_path.with_name("published.duckdb.new")
-    _remove(copy)
+    remove(copy)
     former = unpublished.published_fingerprint(connection)
     changes = _start(settings, connection, copy)
     _copy_tables(connection, copy, changes)
     try:
         _settle(settings, connection, "published", batch_ids, summary, inputs_hash)
         _compare(connection)
+        engines.publish(connection, settings, TABLES, "published")
         connection.execute("checkpoint published")
     finally:
         connection.execute("detach published")
@@ -228,7 +229,7 @@ def _settle(
             transitions.record(connection, summary.run_id, batch_ids, now=summary.finished_at)
             versions.settle(connection)
             unpublished.settle(connection, settings.published_path)
-            spark.settle(connection, settings)
+            engines.settle(connection, settings)
             connection.execute("delete from ops.publishing")
         history.record_run(connection, summary, catalog=catalog, inputs_hash=inputs_hash)
 
@@ -253,7 +254,7 @@ def _replace(copy: Path, target: Path, *, former: str | None) -> None:
     files.rename(copy, target)
 
 
-def _remove(copy: Path) -> None:
-    """What a crash left behind."""
+def remove(copy: Path) -> None:
+    """Remove what a crash left behind."""
     for path in (copy, copy.with_name(copy.name + ".wal")):
         path.unlink(missing_ok=True)

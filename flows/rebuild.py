@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import files, landing, ledger, loading, storage, transitions
+from flows import engines, files, landing, ledger, loading, storage, transitions
 from flows.backup import HISTORY, TIME_FORMAT
 from flows.domain import Batch, BatchStatus, ObjectFolder, StoredObject, fingerprint
 from flows.errors import RebuildError, UnreadableFileError
-from flows.warehouse import open_database, refuse_half_restored, utc_now, writer_lock
+from flows.warehouse import open_database, refuse_half_restored, utc_now
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,7 +51,7 @@ def rebuild(settings: Settings, ledger_file: Path, *, originals: Path | None = N
     `originals` is a folder with contents that are no longer under their name. Raises `RebuildError` when a
     warehouse is there, the ledger cannot be read, or (unless `partial`) content that is in force is not found.
     """
-    with writer_lock(settings, purpose="rebuild"):
+    with engines.writer_lock(settings, purpose="rebuild"):
         refuse_half_restored(settings)
         if settings.warehouse_path.exists():
             raise RebuildError(
@@ -63,6 +63,7 @@ def rebuild(settings: Settings, ledger_file: Path, *, originals: Path | None = N
         matched = _match(batches, _landed(settings, list(names)), _by_hash(originals))
         if matched.needed and not partial:
             raise _content_missing(settings, matched)
+        engines.forget_kept(settings)
         lines = _build(settings, matched, ledger_file.parent)
     return Rebuilt(
         attempts=len(matched.found) + len(matched.without_lines) + len(matched.gone),

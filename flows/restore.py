@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import files, manifest
+from flows import engines, files, manifest
 from flows.backup import reference_sources
 from flows.errors import BackupError
 from flows.manifest import DATABASE, EVIDENCE, PUBLISHED, REFERENCE, Manifest
-from flows.warehouse import restore_mark, writer_lock
+from flows.warehouse import restore_mark
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -38,11 +38,12 @@ def restore(settings: Settings, backup: Path, *, force: bool = False) -> Restore
     Raises `BackupError` when the backup is not whole, or when a warehouse is there and `force` is not given.
     """
     backup = backup.absolute()
-    with writer_lock(settings, purpose=f"restore of {backup}"):
+    with engines.writer_lock(settings, purpose=f"restore of {backup}"):
         _refuse_to_overwrite(settings, force=force)
         taken = manifest.read(backup)
         manifest.check(backup, taken)
         staged = _copy(settings, backup, taken)
+        engines.forget_kept(settings)
         aside = _exchange(settings, backup, staged)
     return Restored(taken, aside, _other_reference(settings, taken))
 

@@ -11,14 +11,29 @@ from typing import TYPE_CHECKING
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows import events, faults, history, ledger, lineage, logs, metrics, progress, publish, reference, spark, versions
+from flows import (
+    engines,
+    events,
+    faults,
+    history,
+    joining,
+    ledger,
+    lineage,
+    loading_tasks,
+    logs,
+    metrics,
+    progress,
+    publish,
+    reference,
+    versions,
+)
 from flows.artifacts import RunProgress
 from flows.domain import Inputs, Layer, RunStatus, RunSummary
 from flows.errors import PipelineError
 from flows.settings import Settings, load_settings
 from flows.site import build as site
 from flows.site import catalog
-from flows.warehouse import connect, utc_now, writer_lock
+from flows.warehouse import Holding, connect, utc_now
 from flows.watchdog import time_limit
 
 if TYPE_CHECKING:
@@ -60,16 +75,24 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
     it as crashed.
     """
     settings = load_settings()
-    spark.refuse_missing(settings)
+    engines.refuse_missing(settings)
+    loading_tasks.refuse_missing(settings)
     run_id, started_at = str(flow_run.id), utc_now()
     summary = RunSummary(run_id, RunStatus.FAILED, started_at, started_at)
-    lock = writer_lock(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
+    lock = joining.writer(settings, purpose=f"flow run {flow_run.name}", run_id=run_id)
     limit = time_limit(settings.run_timeout_minutes)
-    with logged_run(settings), _measured(settings), limit, lock, connect(settings) as connection, _watched(settings):
+    with (
+        logged_run(settings),
+        _measured(settings),
+        limit,
+        lock as holding,
+        connect(settings) as connection,
+        _watched(settings),
+    ):
         try:
             publish.catch_up(settings, connection)
             history.record_crashes(settings, connection)
-            builds_anew = not spark.is_at_one(connection, settings) and ledger.mark_all_pending(connection) > 0
+            builds_anew = not engines.is_at_one(connection, settings) and ledger.mark_all_pending(connection) > 0
             inputs = Inputs(settings.reference_hash(), settings.inputs_hash())
             if history.last_inputs_hash(connection) != inputs.inputs_hash:
                 scratch = settings.warehouse_path.with_name("reference.tmp")
@@ -78,9 +101,10 @@ def open_run(*, full_refresh: bool = False) -> Iterator[Run]:
             yield Run(settings, summary, inputs, full_refresh or builds_anew, gold_is_outdated=outdated)
             if history.is_recorded(connection, run_id):
                 history.record_steps(connection, run_id, progress.steps())
+                joining.keep(settings, connection)
         except BaseException as error:
             with suppress(Exception):  # a warehouse that can no longer be written must not hide why
-                _enter_failure(settings, connection, replace(summary, finished_at=utc_now()), error)
+                _enter_failure(settings, connection, replace(summary, finished_at=utc_now()), error, holding)
             raise
 
 
@@ -118,18 +142,25 @@ def _watched(settings: Settings) -> Iterator[None]:
 
 
 def _enter_failure(
-    settings: Settings, connection: duckdb.DuckDBPyConnection, failed: RunSummary, error: BaseException
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    failed: RunSummary,
+    error: BaseException,
+    holding: Holding,
 ) -> None:
     """Into the history, and onto the site, for whoever looks there first."""
     message = faults.told(error)
     metrics.note_run(settings, failed, progress.steps())
-    if history.is_recorded(connection, failed.run_id):  # it came as far as its report: what it published stays so
+    holding.is_entered = history.is_recorded(connection, failed.run_id)
+    if holding.is_entered:  # it came as far as its report: what it published stays so
         history.add_message(connection, failed.run_id, message)
         return
     if isinstance(error, Exception) and not events.is_same_cause(message, history.last_run(connection)):
         events.announce_failure(failed.run_id, error, message)
     history.record_run(connection, failed, catalog=settings.warehouse_path.stem, message=message)
+    holding.is_entered = True
     history.record_steps(connection, failed.run_id, progress.steps())
     if isinstance(error, Exception):
         site.build(settings, connection, failed)
         catalog.build(settings, connection, published=publish.TABLES)
+        joining.keep(settings, connection)

@@ -151,8 +151,8 @@ class Settings(BaseSettings):
         description="folder with `users.csv` and `episodes.csv`, the reference data; instead of each may stand "
         "`users.parquet`, or a folder `users` with `*.parquet`, or with `*.csv` and `*.csv.gz`",
     )
-    engine: Literal["duckdb", "spark"] = Field(
-        "duckdb", description="engine that builds bronze, silver and gold: `duckdb` or `spark`"
+    engine: Literal["duckdb", "spark", "snowflake"] = Field(
+        "duckdb", description="engine that builds bronze, silver and gold: `duckdb`, `spark` or `snowflake`"
     )
     spark_master: str = Field(
         "local[*]",
@@ -163,6 +163,59 @@ class Settings(BaseSettings):
         None,
         description="folder of Spark's tables, which all of its machines have at this path; unset: "
         "`<home>/warehouse/spark`",
+    )
+
+    snowflake_account: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]+$", description="identifier of the Snowflake account, as in `myorg-myaccount`"
+    )
+    snowflake_user: str | None = Field(None, pattern=r"^\S+$", description="user of that account")
+    snowflake_private_key_path: AbsolutePath | None = Field(
+        None, description="file with the private key of that user (PKCS#8, PEM); unset: the password is used"
+    )
+    snowflake_private_key_passphrase: SecretStr | None = Field(
+        None, description="passphrase of that key, if it has one"
+    )
+    snowflake_password: SecretStr | None = Field(None, description="password of that user, where there is no key")
+    snowflake_role: str | None = Field(None, pattern=r"^\w+$", description="role of the session; unset: the user's own")
+    snowflake_warehouse: str | None = Field(
+        None, pattern=r"^\w+$", description="virtual warehouse that works for the session; unset: the user's own"
+    )
+    snowflake_database: str = Field(
+        "podcast", pattern=r"^[A-Za-z_]\w*$", description="database with the tables that runs work on"
+    )
+    snowflake_published_database: str = Field(
+        "podcast_published",
+        pattern=r"^[A-Za-z_]\w*$",
+        description="database with what passed every gate, for readers; `..._standby` beside it is the one it is "
+        "exchanged with",
+    )
+    snowflake_threads: int = Field(4, ge=1, le=64, description="models that are built there side by side")
+    snowflake_host: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="host of the account, for a private link; unset: by its identifier",
+    )
+    snowflake_port: int = Field(443, ge=1, le=65535, description="port of that host")
+    snowflake_protocol: Literal["https", "http"] = Field("https", description="`https`, or `http` within one machine")
+
+    loading: Literal["threads", "processes", "dask"] = Field(
+        "threads",
+        description="who takes the lines of files apart: `threads` of the run, `processes` of its machine, or "
+        "workers of `dask`; objects of a bucket are always taken apart by the run",
+    )
+    loading_workers: int | None = Field(
+        None,
+        ge=1,
+        le=10**4,
+        description="groups of files that these take apart at a time; unset: as many as the run's machine has cores",
+    )
+    loading_folder: AbsolutePath | None = Field(
+        None,
+        description="folder that gets a folder `podcast-loading-...` for what these have taken apart, while a run "
+        "loads; Dask's workers have it at this path, as they have the landing directory; unset: `<home>/warehouse`",
+    )
+    dask_scheduler: str | None = Field(
+        None, pattern=r"^(tcp|tls)://\S+$", description="address of Dask's scheduler, as in `tcp://host:8786`"
     )
 
     max_malformed_share: Share = Field(

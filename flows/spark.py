@@ -1,9 +1,7 @@
-"""Apache Spark beside the working database: its tables, what is carried to them, and what is seen of them.
+"""Apache Spark as the engine that builds the layers (flows/engines.py): its tables, what it is given, and what is seen.
 
-Where `PODCAST_ENGINE` is `spark`, the tables of bronze, silver and gold are Spark's, in Parquet files; ledger, raw
-lines, reference data and verdicts stay in the working database. What the models of a layer read of these is carried to
-Spark before they are built, and afterwards the working database has a view of each table's files. So gates, evidence,
-reports and publishing read one catalog, whichever engine has built what is in it. The only module that knows Spark.
+Its tables are Parquet files, and the working database has a view of the files of each. With `spark_tables` the only
+module that knows Spark.
 """
 
 from __future__ import annotations
@@ -11,50 +9,24 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.domain import Layer
+from flows import handover, spark_published, spark_tables
 from flows.errors import SettingsError, TransformError
-from flows.settings import EMBEDDED
+from flows.settings import DBT_PROJECT
+from flows.spark_tables import UNSIGNED, Table, quoted, session
 from flows.warehouse import transaction
 
 if TYPE_CHECKING:
     import duckdb
-    from pyspark.sql import SparkSession
-    from pyspark.sql.types import DataType
 
+    from flows.domain import Layer
+    from flows.handover import Build
     from flows.settings import Settings
-
-SCHEMAS = ("bronze", "silver", "gold", "ops")
-
-BUILT = (Layer.BRONZE, Layer.SILVER, Layer.GOLD)
-"""The layers that Spark builds."""
-
-CARRIED = {
-    "ops.batches": "select * from ops.batches",
-    "ops.pending_reference_changes": "select * from ops.pending_reference_changes",
-    "silver.users": "select * from silver.users",
-    "silver.episodes": "select * from silver.episodes",
-    "silver.users_history": "select * from silver.users_history",
-    "silver.episodes_history": "select * from silver.episodes_history",
-}
-"""By relation, what the models of a layer read that Spark does not build."""
-
-RAW_LINES = {
-    "bronze.raw_events": """
-        select * from bronze.raw_events where batch_id in (select batch_id from ops.batches where pending)
-    """,
-}
-"""Of the raw lines, those of the batches that a run works on: models read no others."""
-
-UNSIGNED = "key_hash"
-"""The column whose 64 bits have a sign on Spark, which has no other whole numbers."""
 
 NOTES = {
     "ops.unpublished_models": {"relation": "string", "strategy": "string", "unique_key": "string"},
@@ -66,120 +38,104 @@ NOTES = {
 ERROR_KIND = re.compile(r"\[[A-Z][A-Z0-9_.]+\]|SQLSTATE: \w{5}|\(line \d+, pos \d+\)")
 """What an error of Spark's says of itself before it quotes anything, and where in the SQL it is."""
 
-_TYPES = {
-    "string": "varchar",
-    "binary": "blob",
-    "timestamp_ntz": "timestamp",
-    "timestamp": "timestamp",
-    "tinyint": "tinyint",
-    "smallint": "smallint",
-    "int": "integer",
-    "bigint": "bigint",
-    "boolean": "boolean",
-    "date": "date",
-    "float": "float",
-    "double": "double",
-}
-"""By the name of a type on Spark, the one of the working database."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of Spark's, and the folder with its files."""
-
-    name: str
-    folder: Path
-    columns: tuple[tuple[str, str], ...]
-    """Names and types, these as the working database calls them."""
-
 
 def folder(settings: Settings) -> Path:
     """Where Spark's tables and its catalog are, on a disk that all of its machines have at this path."""
     return settings.spark_warehouse or settings.home / "warehouse" / "spark"
 
 
-def is_at_one(connection: duckdb.DuckDBPyConnection, settings: Settings) -> bool:
-    """Whether the tables of the layers are as the last build left them, and of the engine that builds them now.
-
-    Not where a build was cut off, which on Spark can leave a part of a table, where one of the two was restored or
-    removed, and where the engine was another: all of them have to be built anew then.
-    """
-    token = connection.execute("select token from ops.spark_builds").fetchall()
-    if settings.engine == EMBEDDED:
-        return not token
-    path = _token_file(settings)
-    return token == [(path.read_text(encoding="utf-8") if path.is_file() else None,)]
+def mark(settings: Settings) -> str | None:
+    """That of the build which its tables are of; none where a build was cut off, or there was none."""
+    path = _mark_file(settings)
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-@contextmanager
-def building(connection: duckdb.DuckDBPyConnection, settings: Settings, layer: Layer) -> Iterator[None]:
-    """The tables of a layer are written; when it ends as it should, working database and tables are at one again.
-
-    Where they were not before, everything is being built anew, and they are when that has come to the last layer.
-    """
-    were_at_one = is_at_one(connection, settings)
-    path = _token_file(settings)
+def set_mark(settings: Settings, token: str | None) -> None:
+    """The build that its tables are of from now on."""
+    path = _mark_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    yield
-    if not were_at_one and layer is not BUILT[-1]:
-        return
-    token = uuid.uuid4().hex
+    if token:
+        path.write_text(token, encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def take_over(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Iterable[Table]) -> None:
+    """These tables take the place of those of the working database, all at once, and both are at one."""
+    token = handover.new_mark()
+    set_mark(settings, token)  # one that the database does not have counts for nothing
     with transaction(connection):
-        connection.execute("delete from ops.spark_builds")
-        connection.execute("insert into ops.spark_builds values (?)", [token])
-    path.write_text(token, encoding="utf-8")
+        spark_tables.show(connection, tables)
+        handover.set_mark(connection, token)
 
 
-def settle(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Where it is not Spark that has built what is published, none of its tables are in use any more."""
-    if settings.engine == EMBEDDED:
-        connection.execute("delete from ops.spark_builds")
+def clear(settings: Settings) -> None:
+    """Remove its tables and its catalog, of which none are in use; needs a process without a session."""
+    set_mark(settings, None)
+    for name in ("tables", "metastore", "carried"):
+        shutil.rmtree(folder(settings) / name, ignore_errors=True)
+    folder(settings).mkdir(parents=True, exist_ok=True)
 
 
-def _token_file(settings: Settings) -> Path:
+def _mark_file(settings: Settings) -> Path:
     return folder(settings) / "build"
 
 
-def refuse_missing(settings: Settings) -> None:
-    """Raise `SettingsError` where Spark is to be used, and what it needs is not installed."""
-    if settings.engine == EMBEDDED:
-        return
+def refuse_missing(_settings: Settings, *, asked_by: str = "PODCAST_ENGINE=spark") -> None:
+    """Raise `SettingsError` where what Spark needs is not installed."""
     if not find_spec("pyspark") or not find_spec("dbt.adapters.spark"):
-        raise SettingsError("PODCAST_ENGINE=spark needs the extra [spark]: make setup-spark, or pip install '.[spark]'")
+        raise SettingsError(f"{asked_by} needs the extra [spark]: make setup-spark, or pip install '.[spark]'")
     if not os.environ.get("JAVA_HOME") and not shutil.which("java"):
-        raise SettingsError("PODCAST_ENGINE=spark needs Java 17 or 21: install it, or set JAVA_HOME.")
+        raise SettingsError(f"{asked_by} needs Java 17 or 21: install it, or set JAVA_HOME.")
+
+
+def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Sequence[str], catalog: str) -> None:
+    """Make these tables public in the folder that its readers have. Raises `PublishError`."""
+    built = {table.name: table.folder for table in spark_tables.find_all({})}
+    spark_published.publish(connection, folder(settings) / "published", built, tables, catalog)
+
+
+def gate_source(*_: object) -> None:
+    """Gates look at its tables through the views that the working database has of them."""
+
+
+def environment(settings: Settings, tag: str = "podcast") -> dict[str, str]:  # noqa: ARG001 - it keeps no such history
+    """What dbt's profile reads, by the names of variables."""
+    return {
+        "DBT_PODCAST_SPARK_MASTER": settings.spark_master,
+        "DBT_PODCAST_SPARK_WAREHOUSE": str(folder(settings)),
+        "DBT_PODCAST_SPARK_LOGGING": str(DBT_PROJECT / "log4j2.properties"),
+    }
 
 
 def without_values(text: str) -> str:
     """Of an error of Spark's what it is and where, since nothing of a row may come into a log; any other as it is."""
-    kinds = ERROR_KIND.findall(text)
-    return " ".join(dict.fromkeys(kinds)) if kinds else text
+    return _kinds(text) or text
 
 
-def has_session() -> bool:
-    """Whether a session is open in this process."""
-    from pyspark.sql import SparkSession
-
-    return SparkSession.getActiveSession() is not None
+def _kinds(text: str) -> str:
+    return " ".join(dict.fromkeys(ERROR_KIND.findall(text)))
 
 
-def session() -> SparkSession:
-    """The session that dbt has opened, as its profile says. Raises `TransformError` where there is none."""
-    from pyspark.sql import SparkSession
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Say what Spark or the way to it raises as a `TransformError`."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("pyspark", "py4j"):
+            raise
+        said = _kinds(str(error)) or type(error).__name__
+        raise TransformError(f"Spark failed, and nothing was switched: {said}") from None
 
-    found = SparkSession.getActiveSession()
-    if found is None:
-        raise TransformError("Spark has no session; nothing was published.")
-    return found
 
-
-def carry_in(connection: duckdb.DuckDBPyConnection, settings: Settings, layer: Layer) -> None:
-    """Give Spark what the models of a layer read from the working database, as it is now."""
-    relations = CARRIED | RAW_LINES if layer is Layer.BRONZE else {"ops.batches": CARRIED["ops.batches"]}
-    for schema in SCHEMAS:
+def carry_in(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, layer: Layer, *, without_rows: bool = False
+) -> None:
+    """Give Spark what the models of a layer read from the working database, as it is now, or of what columns it is."""
+    for schema in handover.SCHEMAS:
         session().sql(f"create schema if not exists {schema}")
-    for relation, rows in relations.items():
+    for relation, rows in handover.carried_before(layer, without_rows=without_rows).items():
         _carry(connection, folder(settings) / "carried" / relation, relation, rows)
     for relation, columns in NOTES.items():
         described = ", ".join(f"{name} {type_}" for name, type_ in columns.items())
@@ -189,92 +145,39 @@ def carry_in(connection: duckdb.DuckDBPyConnection, settings: Settings, layer: L
 
 def _carry(connection: duckdb.DuckDBPyConnection, into: Path, relation: str, rows: str) -> None:
     """The rows as a table of Spark's that is nothing but the files, of which several executors can read several."""
-    shutil.rmtree(into, ignore_errors=True)
-    into.parent.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"copy ({rows}) to {_quoted(into)} (format parquet, per_thread_output true)")
+    write_files(connection, into, rows)
     spark = session()
     spark.sql(f"drop table if exists {relation}")
-    spark.sql(f"create table {relation} using parquet location {_quoted(into)}")
+    spark.sql(f"create table {relation} using parquet location {quoted(into)}")
 
 
-def carry_out(connection: duckdb.DuckDBPyConnection, orders: Mapping[str, Sequence[str]]) -> None:
-    """Give the working database a view of each of Spark's tables, in place of what is there, and the notes.
+def fill(connection: duckdb.DuckDBPyConnection, settings: Settings, table: Table, filling: str) -> None:
+    """Give a table of Spark's the rows that the working database has in it, by the statement for that."""
+    into = folder(settings) / "carried" / f"copied.{table.name}"
+    write_files(connection, into, f"select {spark_tables.as_there(table)} from {table.name}")
+    rows = str(into).replace("`", "``")
+    session().sql(filling.replace("{rows}", f"parquet.`{rows}`"))
+    shutil.rmtree(into)
 
-    The columns come in the order that `orders` has for a table: Spark puts the one that it has partitions by last.
-    """
-    tables = [_ordered(table, orders.get(table.name, ())) for table in _tables()]
+
+def first_row(sql: str) -> Sequence[object]:
+    """The one row that a query gives on Spark."""
+    row: Sequence[object] = session().sql(sql).collect()[0]
+    return row
+
+
+def write_files(connection: duckdb.DuckDBPyConnection, into: Path, rows: str) -> None:
+    """The rows as Parquet files of a folder of their own, in place of what it has."""
+    shutil.rmtree(into, ignore_errors=True)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    connection.execute(f"copy ({rows}) to {quoted(into)} (format parquet, per_thread_output true)")
+
+
+def carry_out(connection: duckdb.DuckDBPyConnection, _settings: Settings, build: Build) -> None:
+    """Give the working database a view of each of Spark's tables, in place of what is there, and the notes."""
+    tables = spark_tables.find_all({model.relation: model.columns for model in build.models})
     with transaction(connection):
         for table in tables:
             if table.name in NOTES:
-                connection.execute(f"insert into {table.name} {_select(table)}")
-                continue
-            _drop_table(connection, table.name)
-            connection.execute(f"create or replace view {table.name} as {_select(table)}")
-
-
-def _tables() -> list[Table]:
-    spark = session()
-    return [
-        _table(f"{schema}.{found.name}")
-        for schema in SCHEMAS
-        for found in spark.catalog.listTables(schema)
-        if found.tableType == "MANAGED"
-    ]
-
-
-def _ordered(table: Table, order: Sequence[str]) -> Table:
-    places = {name: place for place, name in enumerate(order)}
-    columns = sorted(table.columns, key=lambda column: places.get(column[0], len(places)))
-    return replace(table, columns=tuple(columns))
-
-
-def _table(name: str) -> Table:
-    spark = session()
-    described = {row.col_name: row.data_type for row in spark.sql(f"describe table extended {name}").collect()}
-    fields = spark.table(name).schema.fields
-    columns = tuple((field.name, _type(field.dataType)) for field in fields if field.name != "partition_day")
-    return Table(name, Path(described["Location"].removeprefix("file:")), columns)
-
-
-def _type(of: DataType) -> str:
-    text = str(of.simpleString())
-    if text.startswith("decimal"):
-        return text
-    if text.startswith("array<"):
-        return f"{_TYPES[text.removeprefix('array<').removesuffix('>')]}[]"
-    return _TYPES[text]
-
-
-def _select(table: Table) -> str:
-    """A select of all rows; of a table without any file, of none."""
-    if not any(table.folder.rglob("*.parquet")):
-        nothing = ", ".join(f'cast(null as {_seen_as(name, type_)}) as "{name}"' for name, type_ in table.columns)
-        return f"select {nothing} where false"
-    columns = ", ".join(f'{_value(name, type_)} as "{name}"' for name, type_ in table.columns)
-    files = _quoted(table.folder / "**" / "*.parquet")
-    return f"select {columns} from read_parquet({files}, hive_partitioning = true)"
-
-
-def _seen_as(name: str, type_: str) -> str:
-    return "ubigint" if name == UNSIGNED else type_
-
-
-def _value(name: str, type_: str) -> str:
-    """The column with the type that the other engine gives it."""
-    if name == UNSIGNED:
-        return f'cast(case when "{name}" < 0 then cast("{name}" as hugeint) + {2**64} else "{name}" end as ubigint)'
-    return f'cast("{name}" as {type_})'
-
-
-def _drop_table(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    schema, table = name.split(".")
-    found = connection.execute(
-        "select 1 from duckdb_tables() where database_name = current_database() and schema_name = ? and table_name = ?",
-        [schema, table],
-    ).fetchone()
-    if found:
-        connection.execute(f"drop table {name}")
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+                connection.execute(f"insert into {table.name} {spark_tables.select(table)}")
+        spark_tables.show(connection, [table for table in tables if table.name not in NOTES])

@@ -14,8 +14,12 @@ from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from flows import transform
+
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from flows.settings import Settings
 
 HOST = "127.0.0.1"
 
@@ -32,8 +36,10 @@ FOR_ONE_RUN = {
 """For a server that ends with its run: it need not know the blocks, for which it would load all that may have some."""
 
 
-def load(module: str) -> ModuleType:
+def load(module: str, settings: Settings) -> ModuleType:
     """The module with a flow; what its run needs besides is loaded while the server starts.
+
+    So is the project of dbt, where it never was in this home: the server then makes its database, which takes longer.
 
     None of that is garbage before the process ends: it is not searched for any, neither now nor at the end, where both
     took a good second each.
@@ -45,6 +51,7 @@ def load(module: str) -> ModuleType:
         for name in SLOW:
             import_module(name)
         if server:
+            transform.parse_first(settings)
             server.await_answer()
     finally:
         gc.freeze()

@@ -30,6 +30,7 @@ from flows import (
     ledger,
     lineage,
     loading,
+    loading_tasks,
     logs,
     progress,
     quarantine,
@@ -165,10 +166,10 @@ def load_batches(settings: Settings, plan: Plan, run_id: str) -> Loaded:
         progress.report("load", message, files=loaded.batches, lines=loaded.rows)
 
     limits = Limits(settings.max_line_mb * 2**20, settings.max_unpacked_mb * 2**20)
-    with connect(settings) as connection:
+    with connect(settings) as connection, loading_tasks.workers(settings) as workers:
         load = partial(
             loading.load_files, connection, plan.arrivals, run_id=run_id, limits=limits,
-            store=storage.of_landing(settings), progress=tell,
+            store=storage.of_landing(settings), workers=workers, progress=tell,
         )  # fmt: skip
         loaded = lineage.of_load(settings, plan, load)
         if settings.log_file or settings.log_format == "json":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.domain import Batch, RunSummary, Selected
     from flows.evidence import FailingLines
     from flows.manifest import Manifest
+    from flows.migrate import Migration
     from flows.questions import Answer
     from flows.restore import Restored
     from flows.settings import Settings
@@ -67,10 +68,10 @@ def _cell(value: object) -> object:
 
 
 @contextmanager
-def showing_steps() -> Iterator[None]:
-    """Show each step of a run when it ends, with what it found and how long it took."""
+def showing_steps(first: str = "starting Prefect") -> Iterator[None]:
+    """Show each step when it ends, with what it found and how long it took."""
     last = time.monotonic()
-    with console.status("starting Prefect") as status:
+    with console.status(first) as status:
 
         def show(step: str, message: str) -> None:
             nonlocal last
@@ -180,6 +181,18 @@ def show_restored(settings: Settings, restored: Restored) -> None:
             plain(f"{settings.seeds / name} is not what it was then; the next run takes it as it is now"),
         )
     console.print(Text("Go on    "), plain("podcast run"))
+
+
+def show_migration(settings: Settings, moved: Migration) -> None:
+    """Which tables are equal on both engines, and how the next run is started."""
+    if not moved.tables:
+        console.print(f"The tables are those of {moved.engine} already; nothing was copied.")
+    else:
+        rows = [(table.relation, table.rows, table.columns, table.checksum) for table in moved.tables]
+        console.print()
+        show_table(("equal on both", "rows", "columns", "checksum"), rows)
+    if settings.engine != moved.engine:
+        console.print(Text("Go on    "), plain(f"PODCAST_ENGINE={moved.engine} podcast run"))
 
 
 def _accounting(summary: RunSummary) -> Table:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flows import faults, reference_files, reference_seeds, spark
+from flows import engines, faults, handover, logs, reference_files, reference_seeds, spark, spark_tables
 from flows.domain import BuiltModel, Layer
 from flows.errors import TransformError
+from flows.handover import Build, Model
 from flows.settings import DBT_PROJECT, EMBEDDED, Settings
-from flows.warehouse import connect
+from flows.warehouse import connect, open_database, open_file
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from flows.engines import Engine
+
+_BELOW = (f"tag:{Layer.RAW},config.materialized:view",)
+"""The views that the first layer is made of, where another engine builds it."""
+
+_TABLES = ("table", "incremental")
 
 _SILENT = ("--quiet", "--log-level", "none", "--log-level-file", "none")
 
@@ -22,44 +34,131 @@ _SILENT = ("--quiet", "--log-level", "none", "--log-level-file", "none")
 def build_layer(settings: Settings, layer: Layer, *, full_refresh: bool = False) -> tuple[BuiltModel, ...]:
     """Build the models with the layer's tag. Raises `TransformError`."""
     what = f"the {layer} layer"
-    if settings.engine == EMBEDDED or layer not in spark.BUILT:
+    engine = engines.chosen(settings)
+    if engine is None or layer not in handover.BUILT:
         return _build(settings, f"tag:{layer}", what=what, full_refresh=full_refresh)
-    return _build_on_spark(settings, layer, what, full_refresh=full_refresh)
+    return _build_elsewhere(settings, engine, layer, what, full_refresh=full_refresh)
 
 
-def _build_on_spark(settings: Settings, layer: Layer, what: str, *, full_refresh: bool) -> tuple[BuiltModel, ...]:
-    """The tables on Spark, and then the views, which are of the working database too.
+def _build_elsewhere(
+    settings: Settings, engine: Engine, layer: Layer, what: str, *, full_refresh: bool
+) -> tuple[BuiltModel, ...]:
+    """The tables on another engine, and then the views, which are of the working database too.
 
     The first layer takes the views before it along, of which its tables are made.
     """
-    below = [f"tag:{Layer.RAW},config.materialized:view"] if layer is Layer.BRONZE else []
-    select = [*below, f"tag:{layer}"]
+    select = [*(_BELOW if layer is Layer.BRONZE else ()), f"tag:{layer}"]
     with connect(settings) as connection:
-        _open_session(settings)
-        with spark.building(connection, settings, layer):
-            spark.carry_in(connection, settings, layer)
+        if engine is spark:
+            open_session(settings)
+        with engines.building(connection, settings, engine, layer) as were_at_one:
+            engine.carry_in(connection, settings, layer)
             built = _build(settings, *select, what=what, full_refresh=full_refresh, target=settings.engine)
-            spark.carry_out(connection, _columns(settings))
+            found = models(settings)
+            engine.carry_out(
+                connection,
+                settings,
+                Build(
+                    layer,
+                    found,
+                    is_whole=full_refresh or not were_at_one,
+                    leaving=lambda target: _leaving(settings, [m for m in found if m.layer is layer], target),
+                    layouts=cache(lambda: layouts(settings, connection)),
+                ),
+            )
     views = _build(
         settings, f"tag:{layer},config.materialized:view", what=f"the views of {what}", full_refresh=full_refresh
     )
     return built + views
 
 
-def _columns(settings: Settings) -> dict[str, list[str]]:
-    """The columns of every model in the order that its description has, by relation."""
-    models = _parse(settings).result.nodes.values()
-    return {f"{model.schema}.{model.alias}": list(model.columns) for model in models if model.resource_type == "model"}
+def models(settings: Settings) -> list[Model]:
+    """Every model of the layers that has a table. Raises `TransformError`."""
+    parsed = _parse(settings)
+    if not parsed.success:
+        raise TransformError(f"dbt could not read the project. {_exception(parsed)}")
+    nodes = [node for node in parsed.result.nodes.values() if node.resource_type == "model"]
+    return [
+        Model(
+            relation=f"{node.schema}.{node.alias}",
+            columns=tuple(node.columns),
+            layer=layer,
+            strategy=node.config.incremental_strategy if node.config.materialized == "incremental" else None,
+            unique_key=tuple(node.config.unique_key or ()),
+        )
+        for node in nodes
+        for layer in handover.BUILT
+        if node.config.materialized in _TABLES and layer in node.tags
+    ]
 
 
-def _open_session(settings: Settings) -> None:
+def _leaving(settings: Settings, found: Sequence[Model], target: str) -> dict[str, str]:
+    """By relation, the condition on which its rows, called `held`, leave in an increment, as SQL of a target."""
+    wanted = {m.relation: {"strategy": m.strategy, "unique_key": m.unique_key} for m in found if m.strategy}
+    if not wanted:
+        return {}
+    conditions = json.loads(_inline(settings, f"tojson(leaving_rows({json.dumps(wanted)}))", target))
+    return {relation: condition for relation, condition in conditions.items() if condition}
+
+
+def layouts(settings: Settings, connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str]]]:
+    """By table of the layers, the columns and types that a build by the engine of the working database gives it.
+
+    It is built over no rows, in a home of its own that is gone afterwards. Raises `TransformError`.
+    """
+    home = settings.home / "laying-out"
+    elsewhere = settings.model_copy(update={"home": home, "engine": EMBEDDED})
+    shutil.rmtree(home, ignore_errors=True)
+    try:
+        build_empty(elsewhere, connection)
+        with open_file(elsewhere.warehouse_path, read_only=True) as empty:
+            return {model.relation: handover.described(empty, model.relation) for model in models(settings)}
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def build_empty(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
+    """Every table of the layers, without a row, where there is none yet, as the engine of the settings lays them out.
+
+    What the models read has the columns that it has on the connection. Raises `TransformError`.
+    """
+    if settings.engine == EMBEDDED:
+        with open_database(settings, settings.warehouse_path) as empty:
+            handover.describe_carried(connection, empty)
+    else:
+        if settings.engine == "spark":
+            open_session(settings)
+        engines.ENGINES[settings.engine].carry_in(connection, settings, Layer.BRONZE, without_rows=True)
+    select = (*_BELOW, *(f"tag:{layer}" for layer in handover.BUILT))
+    _build(settings, *select, what="empty tables", full_refresh=True, target=settings.engine)
+
+
+def fillings(settings: Settings, tables: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """By table of Spark's, given with its columns, the SQL that fills it as a build would; `{rows}` in it is with what.
+
+    Raises `TransformError`.
+    """
+    wanted = json.dumps({name: list(names) for name, names in tables.items()})
+    return dict(json.loads(_inline(settings, f"tojson(spark_fillings({wanted}))", settings.engine)))
+
+
+def _inline(settings: Settings, expression: str, target: str) -> str:
+    """What an expression of Jinja gives, with the macros of the project. Raises `TransformError`."""
+    result = _call_dbt(settings, "compile", "--inline", f"{{{{ {expression} }}}}", "--no-write-json", target=target)
+    if not result.success or not result.result.results:
+        raise TransformError(f"dbt could not work out {expression.partition('(')[0]}. {_reasons(result)}")
+    return str(result.result.results[0].node.compiled_code)
+
+
+def open_session(settings: Settings) -> None:
     """Have dbt open the session that its profile describes, where there is none yet. Raises `TransformError`."""
-    if spark.has_session():
+    if spark_tables.has_session():
         return
+    spark_tables.hush()
     with _environment(settings, target=settings.engine):
         folders = ("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT))
         result = _invoke("debug", "--connection", *folders, *_SILENT)
-    if not result.success or not spark.has_session():
+    if not result.success or not spark_tables.has_session():
         raise TransformError(f"Spark cannot be reached; nothing was published. {_exception(result)}")
 
 
@@ -110,7 +209,7 @@ def generate_docs(settings: Settings) -> Path:
         raise TransformError(f"dbt could not document the models; what is published is whole. {_exception(result)}")
     folder.mkdir(exist_ok=True)
     for name in ("index.html", "manifest.json", "catalog.json"):
-        shutil.copyfile(dbt_dir(settings) / "target" / name, folder / name)
+        shutil.copyfile(_target_dir(settings) / name, folder / name)
     stamp.write_text(made_of)
     return folder
 
@@ -122,7 +221,7 @@ def _call_dbt(
     parsed = _parse(settings, target)
     if not parsed.success:
         return parsed
-    with _environment(settings, variables, target=target):
+    with _environment(settings, variables, target=target, tag=logs.run_tag()):
         try:
             return _invoke(*command, *_options(settings, target), project=_uncompiled(parsed.result))
         finally:
@@ -163,6 +262,15 @@ def _parse(settings: Settings, target: str = EMBEDDED) -> Any:  # noqa: ANN401 -
     return result
 
 
+def parse_first(settings: Settings) -> None:
+    """Have dbt read the project, if it never did in this home. What is wrong with it, the first build says."""
+    from dbt.constants import PARTIAL_PARSE_FILE_NAME
+
+    if not (_target_dir(settings) / PARTIAL_PARSE_FILE_NAME).is_file():
+        with suppress(Exception):
+            _parse(settings)
+
+
 def _uncompiled(project: Any) -> Any:  # noqa: ANN401 - dbt's own type
     """The project as it was parsed: compiled again, a model would lack those that only stand within others."""
     from dbt.contracts.graph.nodes import CompiledNode
@@ -179,7 +287,7 @@ def _options(settings: Settings, target: str = EMBEDDED) -> list[str]:
         "--vars", json.dumps(settings.dbt_vars(), sort_keys=True),
         "--project-dir", str(DBT_PROJECT),
         "--profiles-dir", str(DBT_PROJECT),
-        "--target-path", str(dbt_dir(settings) / ("target" if target == EMBEDDED else f"target_{target}")),
+        "--target-path", str(_target_dir(settings, target)),
         *_SILENT,
     ]  # fmt: skip
 
@@ -231,6 +339,10 @@ def dbt_dir(settings: Settings) -> Path:
     return settings.home / "dbt"
 
 
+def _target_dir(settings: Settings, target: str = EMBEDDED) -> Path:
+    return dbt_dir(settings) / ("target" if target == EMBEDDED else f"target_{target}")
+
+
 def close_connections() -> None:
     """Let go of the handles on the database that dbt keeps after an invocation."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -245,14 +357,18 @@ def _environment(
     *,
     target: str = EMBEDDED,
     database: Path | None = None,
+    tag: str = "podcast",
 ) -> Iterator[None]:
-    """The variables of the environment that `profiles.yml` reads, and further ones that macros read."""
+    """The variables of the environment that `profiles.yml` reads, and further ones that macros read.
+
+    With the run in `tag`, for the engine's history of queries, only where dbt does not parse: it would read all anew
+    in each run.
+    """
     ours = {
         "DBT_PODCAST_TARGET": target,
         "DBT_PODCAST_DATABASE": str(database or settings.warehouse_path),
         "DBT_PODCAST_MEMORY_LIMIT": settings.memory_limit,
-        "DBT_PODCAST_SPARK_MASTER": settings.spark_master,
-        "DBT_PODCAST_SPARK_WAREHOUSE": str(spark.folder(settings)),
+        **(engine.environment(settings, tag) if (engine := engines.chosen(settings)) else {}),
         "DBT_LOG_PATH": str(dbt_dir(settings) / "logs"),
         **(variables or {}),
     }
@@ -306,9 +422,9 @@ def _exception(result: Any) -> str:  # noqa: ANN401 - dbt's own type
 
 
 def _without_values(text: str) -> str:
-    """What either engine says: one of the two knows its own words in it."""
+    """What any of the engines says: one of them knows its own words in it."""
     shown = faults.without_values(text)
-    return spark.without_values(text) if shown == text else shown
+    return engines.without_values(text) if shown == text else shown
 
 
 def _built(what: str, result: Any) -> tuple[BuiltModel, ...]:  # noqa: ANN401 - dbt's own type

@@ -9,6 +9,8 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +23,7 @@ from flows.errors import BackupError, PipelineError, WarehouseLockedError
 
 if TYPE_CHECKING:
     import duckdb
+    from filelock import BaseFileLock
 
     from flows.settings import Settings
 
@@ -82,6 +85,7 @@ alter table ops.batches add column if not exists raw_pruned_at timestamp;
 alter table ops.runs add column if not exists newest_event_at timestamp;
 alter table ops.validation_results add column if not exists rules_version varchar;
 create table if not exists ops.spark_builds (token varchar);
+create table if not exists ops.kept_ledgers (address varchar, token varchar);
 """
 
 CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
@@ -92,6 +96,11 @@ One process may open a file with one configuration only, compared to the letter.
 
 HEADERS_BYTES = 3 * 4096
 """Of a DuckDB file, before its first block."""
+
+SECONDS_TO_GIVE_A_NAME = 5.0
+"""Taking the lock and writing the name are two steps; a busy machine can be slow between them."""
+
+NAMELESS = "another process"
 
 
 @dataclass(frozen=True)
@@ -256,46 +265,74 @@ def read_dicts(
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+@dataclass
+class Holding:
+    """The right to write while it is held."""
+
+    is_entered: bool = False
+    """Whether the history tells how the run ended, so that the next one need not find it out."""
+
+
 @contextmanager
-def writer_lock(settings: Settings, *, purpose: str, run_id: str | None = None) -> Iterator[None]:
+def writer_lock(settings: Settings, *, purpose: str, run_id: str | None = None) -> Iterator[Holding]:
     """Hold the one right to write the warehouse; the operating system lets go of it when the process ends.
 
     The note of a run that ended from outside, or without giving the right back, stays for `history.record_crashes`.
     Raises `WarehouseLockedError` at once, naming the holder, when another process has it.
     """
-    with faults.in_words(settings), _writer_lock(settings, purpose, run_id):
-        yield
+    with faults.in_words(settings), _writer_lock(settings, purpose, run_id) as holding:
+        yield holding
 
 
 @contextmanager
-def _writer_lock(settings: Settings, purpose: str, run_id: str | None) -> Iterator[None]:
-    from filelock import FileLock, Timeout
+def _writer_lock(settings: Settings, purpose: str, run_id: str | None) -> Iterator[Holding]:
+    from filelock import FileLock
 
     path = settings.home / "warehouse" / "writer.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     note = _note(settings)
     lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise WarehouseLockedError(
-            f"The warehouse {settings.warehouse_path} is being written by {lock_holder(settings)}. "
-            "Nothing was changed; wait until it has finished and try again."
-        ) from None
+    holding = Holding()
+    _acquire(lock, settings)
     try:
         _keep_note(note)
         since = utc_now().isoformat(timespec="seconds")
-        ours = Holder(socket.gethostname(), os.getpid(), purpose, run_id, since)
-        note.write_text(json.dumps(asdict(ours)))
-        yield
-    except Exception:
+        _write_holder(note, Holder(socket.gethostname(), os.getpid(), purpose, run_id, since))
+        yield holding
+    except PipelineError:
         raise
-    except BaseException:  # ended from outside, it may have had no time to say so itself
-        _keep_note(note)
+    except BaseException:  # ended from outside, it may have had no time to say so; the engine makes an error of it
+        if not holding.is_entered:
+            _keep_note(note)
         raise
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+
+
+def _acquire(lock: BaseFileLock, settings: Settings) -> None:
+    """Take the lock, or say who has it: one that took it this instant is given the time to write its name."""
+    from filelock import Timeout
+
+    patience = time.monotonic() + SECONDS_TO_GIVE_A_NAME
+    while True:
+        with suppress(Timeout):
+            lock.acquire()
+            return
+        holder = current_holder(settings)
+        if (holder and is_alive(holder)) or time.monotonic() > patience:
+            raise WarehouseLockedError(
+                f"The warehouse {settings.warehouse_path} is being written by {holder or NAMELESS}. "
+                "Nothing was changed; wait until it has finished and try again."
+            )
+        time.sleep(0.02)
+
+
+def _write_holder(note: Path, holder: Holder) -> None:
+    """Whoever reads the note meanwhile finds nothing of it, or all."""
+    being_written = note.with_suffix(".writing")
+    being_written.write_text(json.dumps(asdict(holder)))
+    being_written.replace(note)
 
 
 def _keep_note(note: Path) -> None:
@@ -311,7 +348,7 @@ def crashed_holders(settings: Settings) -> dict[Path, Holder | None]:
 
 def lock_holder(settings: Settings) -> str:
     """Who writes the warehouse now, in words."""
-    return str(_read_holder(_note(settings)) or "another process")
+    return str(current_holder(settings) or NAMELESS)
 
 
 def current_holder(settings: Settings) -> Holder | None:
@@ -330,6 +367,14 @@ def is_alive(holder: Holder) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def home_id(settings: Settings) -> str:
+    """What tells this home, on this machine, from every other; made once."""
+    path = settings.home / "warehouse" / "home.id"
+    if not path.exists():
+        path.write_text(uuid.uuid4().hex)
+    return f"{socket.gethostname()}/{path.read_text()}"
 
 
 def _note(settings: Settings) -> Path:

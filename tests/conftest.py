@@ -17,6 +17,9 @@ from hypothesis import settings as hypothesis_settings
 for _name in [name for name in os.environ if name.startswith(("PODCAST_", "PREFECT_", "DBT_"))]:
     del os.environ[_name]
 
+# A busy machine is no reason for a test to fail.
+hypothesis_settings.register_profile("default", hypothesis_settings.get_profile("default"), deadline=None)
+
 # `make test-long`: more of everything, and other examples each time.
 hypothesis_settings.register_profile("long", max_examples=40, stateful_step_count=25, print_blob=True)
 

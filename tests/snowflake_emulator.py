@@ -1,22 +1,30 @@
 """Snowflake on this machine, for tests: fakesnow's server, with what it lacks of Snowflake's documented SQL.
 
 Run by the Python of `.venv-emulator`, with a port. Each repair below stands for something that Snowflake documents and
-the emulator does otherwise or not at all; none is there to let SQL pass that Snowflake would refuse.
+the emulator does otherwise or not at all; none is there to let SQL pass that Snowflake would refuse. What it is sent it
+writes down in the folder where it runs.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import snowflake.connector.errors
 import uvicorn
 from fakesnow import cursor, transforms
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 server = importlib.import_module("fakesnow.server")  # the package has a function of this name
+describing = importlib.import_module("fakesnow.transforms.transforms")
+SENT = Path("sent.jsonl")
+"""One statement a line, as text of JSON."""
 
 Repair = Callable[[exp.Expression], exp.Expression]
 
@@ -27,6 +35,10 @@ def main(port: int) -> None:
         module.parse_one = lambda sql: repaired(parse(sql))
     refuse_what_is_not_supported()
     note_no_missing_comment()
+    describe_in_its_types()
+    exchange_databases()
+    give_files_back()
+    write_down_what_is_sent()
     uvicorn.run(server.app, host="127.0.0.1", port=port, log_level="warning")
 
 
@@ -37,9 +49,11 @@ def repaired(statement: exp.Expression) -> exp.Expression:
 
 
 def as_done(node: exp.Expression) -> exp.Expression:
-    """ALTER SESSION: what it sets is what the emulator does anyway."""
-    is_alter = isinstance(node, exp.Command) and node.name.upper() == "ALTER"
-    return transforms.SUCCESS_NOP.copy() if is_alter and "session set" in node.text("expression") else node
+    """ALTER SESSION: what it sets is what the emulator does anyway; of several things sqlglot makes a plain command."""
+    is_one = isinstance(node, exp.Alter) and node.args.get("kind") == "SESSION"
+    is_command = isinstance(node, exp.Command) and node.name.upper() == "ALTER"
+    are_several = is_command and "session set" in node.text("expression")
+    return transforms.SUCCESS_NOP.copy() if is_one or are_several else node
 
 
 def as_plain_table(node: exp.Expression) -> exp.Expression:
@@ -89,7 +103,16 @@ def as_values_of_source(node: exp.Expression) -> exp.Expression:
     return node
 
 
+def as_clone(node: exp.Expression) -> exp.Expression:
+    """CREATE OR REPLACE TABLE ... CLONE ... COPY GRANTS: the emulator forgets to replace, and grants nothing."""
+    named = re.fullmatch(r"or replace transient table (\S+) clone (\S+) copy grants", node.text("expression").strip())
+    if isinstance(node, exp.Command) and node.name.upper() == "CREATE" and named:
+        return parse_one(f"create or replace table {named[1]} as select * from {named[2]}", dialect="snowflake")
+    return node
+
+
 REPAIRS: list[Repair] = [
+    as_clone,
     as_done,
     as_number_of_digits,
     as_plain_table,
@@ -107,12 +130,38 @@ def refuse_what_is_not_supported() -> None:
     def refusing(self: Any, command: str, *args: Any, **options: Any) -> Any:
         try:
             return execute(self, command, *args, **options)
-        except snowflake.connector.errors.Error:
-            raise
+        except snowflake.connector.errors.Error as error:
+            raise in_its_words(error) from None
         except Exception as error:
             raise snowflake.connector.errors.ProgrammingError(msg=f"{error!r}", errno=2, sqlstate="42000") from error
 
     cursor.FakeSnowflakeCursor.execute = refusing
+
+
+def in_its_words(error: Any) -> Any:
+    """Of a table that is not there the emulator says what DuckDB says."""
+    ours = r"SQL compilation error:\nObject '\1' does not exist or not authorized."
+    error.msg = re.sub(r"(?s)Catalog Error: Table with name (\w+) does not exist.*", ours, error.msg or "")
+    return error
+
+
+def describe_in_its_types() -> None:
+    """DESCRIBE TABLE names two types of whole numbers that DuckDB has and Snowflake has not."""
+    known = describing.SQL_DESCRIBE_TABLE.template
+    whole = "WHEN data_type IN ('UBIGINT', 'HUGEINT') THEN 'NUMBER(38,0)' ELSE data_type"
+    describing.SQL_DESCRIBE_TABLE = Template(known.replace("ELSE data_type", whole))
+
+
+def write_down_what_is_sent() -> None:
+    """For tests that look at it."""
+    execute = cursor.FakeSnowflakeCursor.execute
+
+    def writing(self: Any, command: str, *args: Any, **options: Any) -> Any:
+        with SENT.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(command)}\n")
+        return execute(self, command, *args, **options)
+
+    cursor.FakeSnowflakeCursor.execute = writing
 
 
 def note_no_missing_comment() -> None:
@@ -126,6 +175,65 @@ def note_no_missing_comment() -> None:
         return found
 
     transforms.extract_comment_on_table = extracting
+
+
+def exchange_databases() -> None:
+    """ALTER DATABASE ... SWAP WITH: all tables of each are those of the other, which is not one step here."""
+    execute = cursor.FakeSnowflakeCursor.execute
+
+    def exchanging(self: Any, command: str, *args: Any, **options: Any) -> Any:
+        if not (named := re.fullmatch(r"\s*alter database (\w+) swap with (\w+)\s*", command, re.IGNORECASE)):
+            return execute(self, command, *args, **options)
+        one, other = (name.upper() for name in named.groups())
+        duck = self._duck_conn
+        duck.execute("attach ':memory:' as exchanged")
+        for source, target in ((one, "exchanged"), (other, one), ("exchanged", other)):
+            move_tables(duck, source, target)
+        duck.execute("detach exchanged")
+        return execute(self, "select 'Statement executed successfully.' as status")
+
+    cursor.FakeSnowflakeCursor.execute = exchanging
+
+
+def give_files_back() -> None:
+    """GET, which has the connector copy files of a stage, and REMOVE; both of a whole name without patterns."""
+    execute, stage_info = cursor.FakeSnowflakeCursor.execute, server.gcs_stage_info
+
+    def executing(self: Any, command: str, *args: Any, **options: Any) -> Any:
+        named = re.fullmatch(r"(get|remove) @([\w.]+)/(\S+)(?: 'file://(.*)')?", command.strip(), re.IGNORECASE)
+        if not named:
+            return execute(self, command, *args, **options)
+        verb, stage, name, local = named.groups()
+        schema, _, stage_name = stage.upper().rpartition(".")
+        folder = Path(transforms.stage.internal_dir(f"{self._conn.database}.{schema}.{stage_name}"))
+        if verb.lower() == "remove":
+            (folder / name).unlink()
+        done = execute(self, "select 'Statement executed successfully.' as status", *args, **options)
+        if verb.lower() == "get":
+            self._last_transformed.args["put_stage_data"] = {
+                "command": "DOWNLOAD",
+                "src_locations": [name],
+                "localLocation": local,
+                "stageInfo": {"locationType": "LOCAL_FS", "location": str(folder), "creds": {}},
+            }
+        return done
+
+    def located(request: Any, expression: Any, data: Any) -> Any:
+        return data["stageInfo"] if data["command"] == "DOWNLOAD" else stage_info(request, expression, data)
+
+    cursor.FakeSnowflakeCursor.execute, server.gcs_stage_info = executing, located
+
+
+def move_tables(duck: Any, source: str, target: str) -> None:
+    """All that are not of the emulator's own."""
+    found = """
+        select schema_name, table_name from duckdb_tables()
+        where database_name = ? and not starts_with(table_name, '_fs')
+    """
+    for schema, table in duck.execute(found, [source]).fetchall():
+        duck.execute(f'create schema if not exists "{target}"."{schema}"')
+        duck.execute(f'create or replace table "{target}"."{schema}"."{table}" as from "{source}"."{schema}"."{table}"')
+        duck.execute(f'drop table "{source}"."{schema}"."{table}"')
 
 
 if __name__ == "__main__":

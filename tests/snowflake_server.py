@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from engine_place import Place
 
 from flows.settings import PROJECT_ROOT
 
@@ -39,6 +40,12 @@ def start_emulator(folder: Path) -> Iterator[dict[str, str]]:
             yield found_at(port)
         finally:
             end(process)
+
+
+def on_snowflake(home: Path, variables: Mapping[str, str]) -> Place:
+    """A home whose runs have the emulator for Snowflake."""
+    found = {name.replace("DBT_PODCAST", "PODCAST"): value for name, value in variables.items() if "SECRET" not in name}
+    return Place(home, "snowflake", found | {"PODCAST_SNOWFLAKE_PASSWORD": SECRET}, python=CLIENT)
 
 
 def found_at(port: int) -> dict[str, str]:

@@ -8,10 +8,22 @@ from pathlib import Path
 from whole import targets
 from whole.contending import dbt_command, dbt_environment, settings_of
 from whole.data import Data, add_file, linked
-from whole.running import Ran, podcast_environment, run_pipeline, size, tool, warm, watch
+from whole.first_loads import middle
+from whole.running import (
+    Ran,
+    longest_models,
+    podcast_environment,
+    run_pipeline,
+    size,
+    steps,
+    tool,
+    warm,
+    watch,
+)
 from whole.session import Session
 
 NEW_EVENTS = 10_000
+LONGEST_MODELS = 6
 TINY_EVENTS = 100
 FIXED_HISTORY = 20_000
 SMALL_FILES = 1_000
@@ -36,12 +48,17 @@ def increment(session: Session) -> None:
     for events in session.history_events:
         folder = session.folder("increment")
         history = published(session, events, folder)
-        rans = []
+        rans, taken = [], []
         for repeat in range(session.repeats):
             new = session.data(NEW_EVENTS, files=1, seed=101 + repeat, users=users_of(events))
             add_file(history, new, f"new-{repeat}")
             rans.append(run_pipeline(folder / "home", history.landing, history.seeds))
-        session.add(targets.INCREMENTS, targets.increment(events), rans, rows=NEW_EVENTS)
+            taken.append(steps(folder / "home", rans[-1]))
+            session.say(f"{NEW_EVENTS:,} new events onto {events:,}: {rans[-1].seconds:.1f} s")
+        longest = longest_models(folder / "home", LONGEST_MODELS)
+        told = "the last run's longest models, in s: " + ", ".join(f"{name} {s:.1f}" for name, s in longest.items())
+        session.add(targets.INCREMENTS, targets.increment(events), rans, rows=NEW_EVENTS, notes=told)
+        session.results.shares[f"{targets.INCREMENTS} {targets.increment(events)}"] = middle(taken)
         shutil.rmtree(folder)
 
 

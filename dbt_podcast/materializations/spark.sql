@@ -150,6 +150,26 @@
     {%- endcall %}
 {%- endmacro %}
 
+{#-
+    By table, given with its columns, the statement that fills it; `{rows}` in it stands for what all rows are read from, which
+    has every column but `partition_day`. A table without partitions has that where a model takes all columns of another;
+    nothing reads it there.
+-#}
+{% macro spark_fillings(tables) -%}
+    {%- set fillings = {} -%}
+    {%- for name, columns in tables.items() %}
+    {%- do fillings.update({name: spark_filling(name, columns, spark_day_of(name.split(".")[1]))}) -%}
+    {%- endfor %}
+    {{ return(fillings) }}
+{%- endmacro %}
+
+{% macro spark_filling(name, columns, day) -%}
+    {%- set rows = "select *" ~ (", cast(null as date) as partition_day" if "partition_day" in columns and not day) ~ " from {rows}" -%}
+    insert overwrite table {{ name }}{{ " partition (" ~ day.column ~ ")" if day }}
+    select {{ "/*+ rebalance(" ~ day.column ~ ") */ " if day }}{{ columns | join(", ") }}
+    from ({{ spark_with_day(rows, day) if day else rows }}) as filling
+{%- endmacro %}
+
 {% macro spark_with_day(sql, day) -%}
     {%- if day.time -%}
     select
@@ -172,9 +192,17 @@
     {%- if day %}
     {% do spark_rewrite_days(target_relation, staged, columns, leaves, day.column) %}
     {%- else %}
-    {% do spark_make_anew(target_relation, spark_stay_and_come(target_relation, staged, columns, "not (" ~ leaves ~ ")")) %}
+    {% do spark_make_anew(target_relation, spark_stay_and_come(target_relation, staged, columns, spark_stays(leaves))) %}
     {%- endif %}
     {% do adapter.drop_relation(staged) %}
+{%- endmacro %}
+
+{#-
+    That a row does not leave. As a bare `not` over `in (select ...)`, which also has to tell what is unknown, Spark would
+    compare every row with every one that is looked up; this one it joins by a hash.
+-#}
+{% macro spark_stays(leaves) -%}
+    not coalesce({{ leaves }}, false)
 {%- endmacro %}
 
 {% macro spark_stay_and_come(target_relation, staged, columns, stays) -%}
@@ -194,7 +222,7 @@
     {%- set come = "select " ~ day ~ " from " ~ staged -%}
     {%- set held = "select held." ~ day ~ " from " ~ target_relation ~ " as held where " -%}
     {%- set days = spark_days(held ~ leaves ~ " union all " ~ come) -%}
-    {%- set stays = "held." ~ day ~ " in (" ~ days | join(", ") ~ ") and not (" ~ leaves ~ ")" -%}
+    {%- set stays = "held." ~ day ~ " in (" ~ days | join(", ") ~ ") and " ~ spark_stays(leaves) -%}
     {%- set kept = spark_days(held ~ stays ~ " union all " ~ come) if days else [] -%}
     {%- call statement("main") %}
     {%- if kept %}

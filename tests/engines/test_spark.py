@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import Home
 from engine_world import ALONE, OF_EACH_RUN, Stage, World, assert_floors, compared
-from spark_cluster import skip_unless_installed, start_cluster
+from growth.cluster import start_cluster
+from spark_installed import skip_unless_installed
 
 from flows.settings import PROJECT_ROOT
 
@@ -45,10 +46,10 @@ def build(master: str, tables: Path, inputs: Path, outputs: Path) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[World]:  # noqa: ARG001
     skip_unless_installed()
     folder = tmp_path_factory.mktemp("engines")
-    with pytest.MonkeyPatch.context() as patch, start_cluster(folder / "cluster") as master:
+    with pytest.MonkeyPatch.context() as patch, start_cluster(folder / "cluster") as cluster:
         tables = folder / "spark"
         tables.mkdir()
-        yield World(Home(folder / "home", patch), tables, partial(build, master, tables), hashes="bigint")
+        yield World(Home(folder / "home", patch), tables, partial(build, cluster.address, tables), hashes="bigint")
 
 
 @pytest.fixture(scope="module")

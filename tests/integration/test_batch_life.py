@@ -175,6 +175,8 @@ def test_a_broken_gate_never_passes(landed: Home, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(error, match=message):
                 landed.run()
         assert not (landed.path / "warehouse" / "published.duckdb").exists()
+        kept = [path.read_text() for path in (landed.path / "gx").rglob("*.json")]
+        assert [text for text in kept if "Traceback" in text] == [], "an error may quote a value"
 
     broken(lambda suite: suite.update(expectations=[]), BrokenGateError, "no expectations")
     broken(lambda suite: suite["expectations"][0]["kwargs"].update(column="absent"), BrokenGateError, "judge|evaluated")

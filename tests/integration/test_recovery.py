@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -408,16 +409,37 @@ def test_a_killed_run_is_recognised_and_entered_as_crashed(landed: Home) -> None
     check(landed)
 
 
-@pytest.mark.parametrize(("module", "name"), [(publish, "catch_up"), (warehouse, "open_database"), (ledger, "settle")])
-def test_a_run_that_is_ended_from_outside_is_entered_wherever_it_was(
-    landed: Home, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
-) -> None:
-    def interrupted(*_: Any, **__: Any) -> None:
+def end_from_outside(*_: Any, **__: Any) -> None:
+    """The process is told to end, and Python hears it."""
+    raise KeyboardInterrupt
+
+
+def end_within_the_engine(*_: Any, **__: Any) -> None:
+    """The process is told to end while the engine works, which makes an error of its own of it."""
+    heard: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
         raise KeyboardInterrupt
 
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        duckdb.connect().execute("select count(*) from range(100_000_000) as t(i) where hash(i) % 7 = 1")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        assert heard
+
+
+@pytest.mark.parametrize("ending", [end_from_outside, end_within_the_engine])
+@pytest.mark.parametrize(("module", "name"), [(publish, "catch_up"), (warehouse, "open_database"), (ledger, "settle")])
+def test_a_run_that_is_ended_from_outside_is_entered_wherever_it_was(
+    landed: Home, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, ending: Callable[..., None]
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(module, name, interrupted)
-        with suppress(KeyboardInterrupt, CrashedRun):
+        patch.setattr(module, name, ending)
+        with pytest.raises((KeyboardInterrupt, CrashedRun, RuntimeError)):
             landed.run()
     landed.run()
     assert sorted(landed.query("select status, count(*) from ops.runs group by status")) in (

@@ -129,6 +129,16 @@ def test_what_a_small_file_does_not_touch_is_not_read(known: Home, monkeypatch: 
     assert {name: n for name, n in work.handed_on.items() if n > DAYS * EVENTS_A_DAY / 2} == {}
 
 
+def test_a_first_load_lists_nothing_that_it_could_replace(known: Home) -> None:
+    touched = "select (select count(*) from ops.touched_keys), (select count(*) from ops.touched_listening)"
+    known.land({"a.json": lines(event(0), event(1))})
+    assert known.run().status is RunStatus.PASSED
+    assert known.query(touched) == [(0, 0)]
+    known.land({"b.json": lines(event(2))})
+    assert known.run().status is RunStatus.PASSED
+    assert known.query(touched) == [(1, 1)]
+
+
 _opened: list[str] | None = None
 
 

@@ -27,6 +27,10 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
+def rows_of(connection: duckdb.DuckDBPyConnection) -> blame.Query:
+    return lambda sql: connection.execute(sql).fetchall()
+
+
 def blamed(
     connection: duckdb.DuckDBPyConnection, judges: str, column: str, shows: list[str] | None = None
 ) -> dict[str | None, str]:
@@ -35,7 +39,7 @@ def blamed(
         "expectation_config": {"kwargs": {"column": column}},
         "result": {"unexpected_index_query": f"SELECT batch_id, {column} FROM ops.looked_at;"},
     }
-    found = blame.by_batch(connection, suite, {"meta": {"shows": shows or []}}, WHOLE, result)
+    found = blame.by_batch(rows_of(connection), suite, {"meta": {"shows": shows or []}}, WHOLE, result)
     return {one.batch_id: one.observed for one in found}
 
 
@@ -66,8 +70,8 @@ def named(connection: duckdb.DuckDBPyConnection, limit: float) -> str:
         "expectation_config": {"kwargs": {"column": "ratio"}},
         "result": {"unexpected_index_query": failing},
     }
-    assert blame.by_batch(connection, suite, {}, WHOLE, result) == []
-    return blame.with_names(connection, suite, WHOLE, result).observed
+    assert blame.by_batch(rows_of(connection), suite, {}, WHOLE, result) == []
+    return blame.with_names(rows_of(connection), suite, WHOLE, result).observed
 
 
 def test_what_no_batch_can_be_blamed_for_is_named_the_worst_first(connection: duckdb.DuckDBPyConnection) -> None:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import big_landing, landings
 
-from flows import landing, ledger, loading, reading, warehouse
+from flows import filling, landing, ledger, loading, reading, warehouse
 from flows.domain import Arrival, Batch, BatchStatus, Loaded
 from flows.errors import UnreadableFileError
 from flows.landing import find_files
@@ -229,7 +229,7 @@ def test_rows_carry_batch_file_and_time(connection: Connection, tmp_path: Path) 
     ).fetchall()
     ledger_says = [(b.batch_id, b.filename, b.load_at) for b in batches(connection).values()]
     assert found == sorted(ledger_says, key=lambda row: row[1])
-    assert [loading.batch_id("a.json", 1), loading.batch_id("b/2.json", 1)] == [row[0] for row in found]
+    assert [filling.batch_id("a.json", 1), filling.batch_id("b/2.json", 1)] == [row[0] for row in found]
     assert before <= found[0][2] <= found[1][2] <= after
 
 
@@ -374,16 +374,16 @@ def test_rows_written_before_the_break_are_taken_back(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(loading, "STATEMENT_BYTES", 1)
+    monkeypatch.setattr(filling, "STATEMENT_BYTES", 1)
     deleted = []
-    take_back = loading._Writer.take_back
+    take_back = filling.Writer.take_back
 
-    def counting(writer: loading._Writer, batch_id: str) -> None:
+    def counting(writer: filling.Writer, batch_id: str) -> None:
         (count,) = connection.execute("select count(*) from bronze.raw_events").fetchone() or (0,)
         deleted.append(count)
         take_back(writer, batch_id)
 
-    monkeypatch.setattr(loading._Writer, "take_back", counting)
+    monkeypatch.setattr(filling.Writer, "take_back", counting)
     first = gzip.compress(b"\n".join(numbered(range(15))))
     load(connection, tmp_path, {"a.json.gz": first + _damaged(_GZIP, -8), "b.json": EVENT})
     assert deleted == [14]
@@ -401,7 +401,7 @@ def test_block_and_statement_limits_do_not_show(
     text = b"\r\n".join([EVENT, *some, b"", b"\xff", b" ", EVENT])
     files = {"a.json.gz": gzip.compress(text), "b.json": b"\xef\xbb\xbf" + text + b"\n\n"}
     monkeypatch.setattr(reading, "BLOCK_BYTES", block)
-    monkeypatch.setattr(loading, "STATEMENT_BYTES", statement)
+    monkeypatch.setattr(filling, "STATEMENT_BYTES", statement)
     load(connection, tmp_path, files)
     assert_as_the_oracle(connection, files)
 
@@ -468,7 +468,7 @@ def test_a_large_landing_is_read_as_the_oracle_reads_it(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "BLOCK_BYTES", 2000)
-    monkeypatch.setattr(loading, "STATEMENT_BYTES", 30_000)
+    monkeypatch.setattr(filling, "STATEMENT_BYTES", 30_000)
     monkeypatch.setattr(loading, "TRANSACTION_FILES", 17)
     files = big_landing(seed=7, files=80)
     loaded = load(connection, tmp_path, files)
@@ -630,7 +630,7 @@ def test_a_new_attempt_has_an_id_of_its_own_and_keeps_the_rows_of_the_old_one(
     (second,) = arrivals(tmp_path, {"a.json": EVENT + b"\n" + EVENT})
     loading.load_files(connection, [replace(second, attempt=2)], run_id="run")
     counts = connection.execute("select batch_id, count(*) from bronze.raw_events group by 1").fetchall()
-    assert dict(counts) == {loading.batch_id("a.json", 1): 1, loading.batch_id("a.json", 2): 2}
+    assert dict(counts) == {filling.batch_id("a.json", 1): 1, filling.batch_id("a.json", 2): 2}
 
 
 def test_an_empty_file_in_the_place_of_a_published_one_is_not_let_go(connection: Connection, tmp_path: Path) -> None:
@@ -658,7 +658,7 @@ def test_a_file_that_changed_since_it_was_found_is_left_out(connection: Connecti
 def test_a_file_that_changes_while_it_is_read_is_left_out(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_blocks = loading.read_blocks
+    read_blocks = filling.read_blocks
 
     def growing(chunks: Iterator[bytes], **limits: Any) -> Iterator[tuple[int, bytes]]:
         yield from read_blocks(chunks, **limits)
@@ -666,9 +666,9 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(
             file.write(EVENT)
 
     found = arrivals(tmp_path, {"a.json": EVENT, "b.json": b"\n".join(numbered(range(9)))})
-    monkeypatch.setattr(loading, "read_blocks", growing)
+    monkeypatch.setattr(filling, "read_blocks", growing)
     monkeypatch.setattr(reading, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(loading, "STATEMENT_BYTES", 1)
+    monkeypatch.setattr(filling, "STATEMENT_BYTES", 1)
     loaded = loading.load_files(connection, found, run_id="run")
     assert [name for name, _ in loaded.left_out] == ["b.json"]
     assert [row[0] for row in rows(connection)] == ["a.json"]

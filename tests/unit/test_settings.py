@@ -51,7 +51,7 @@ SCORES = ("warn_volume_score", "warn_share_score", "warn_silence_ratio", "warn_l
 WRONG = [
     ("engine", "sqlite"),
     ("engine", "DuckDB"),
-    ("engine", "snowflake"),
+    ("engine", "postgres"),
     *((name, value) for name in SHARES for value in ("1.01", "-0.01", "5 %", "nan", "inf")),
     *((name, value) for name in SCORES for value in ("0", "-1", "high", "nan", "inf")),
     ("min_event_timestamp", "yesterday"),
@@ -189,9 +189,9 @@ def test_problems_of_all_places_are_reported_together(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PODCAST_ENGINE", "sqlite")
     monkeypatch.setenv("PODCAST_LANDNG", "x")
     env = tmp_path / "env"
-    builds = "engine that builds bronze, silver and gold: `duckdb` or `spark`"
+    builds = "engine that builds bronze, silver and gold: `duckdb`, `spark` or `snowflake`"
     assert [line.removesuffix(".") for line in refusal().splitlines()] == [
-        f"PODCAST_ENGINE='sqlite': Input should be 'duckdb' or 'spark' ({builds})",
+        f"PODCAST_ENGINE='sqlite': Input should be 'duckdb', 'spark' or 'snowflake' ({builds})",
         "PODCAST_WINDOW_DAYS='0' (env file): Input should be greater than or equal to 1 (days of that window)",
         f"PODCAST_ENV_FILE='{env}': line 2 is no NAME=value",
         f"PODCAST_MASK_KEY ({secrets}/podcast_mask_key): the file is empty",

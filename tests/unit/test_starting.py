@@ -65,7 +65,8 @@ def test_a_run_loads_all_ahead_and_none_of_it_is_taken_for_garbage(tmp_path: Pat
 import gc, os, sys
 os.environ["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
 from flows import starting
-assert starting.load("flows.pipeline") is sys.modules["flows.pipeline"]
+from flows.settings import load_settings
+assert starting.load("flows.pipeline", load_settings()) is sys.modules["flows.pipeline"]
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
 assert "prefect.server" not in sys.modules
 print("LOADED", *sys.modules)
@@ -75,10 +76,11 @@ print("LOADED", *sys.modules)
 
 OWN_SERVER = """
 import os, sys, urllib.request
-from flows import starting
+from flows import starting, transform
+from flows.settings import load_settings
 started, real = [], starting._start_server
 starting._start_server = lambda: started.append(real()) or started[0]
-starting.load("flows.pipeline")
+starting.load("flows.pipeline", load_settings())
 (server,) = started
 from prefect.settings import get_current_settings
 assert get_current_settings().api.url == server.api
@@ -103,9 +105,22 @@ print("LOADED", *sys.modules)
     assert not (tmp_path / "prefect.db-wal").exists(), "the database was not closed"
 
 
+def test_the_project_is_read_ahead_in_a_home_where_it_never_was(tmp_path: Path) -> None:
+    """While the server makes its database; a later run reads it when it has something to build."""
+    code = 'server.stop(); print("LOADED", "parsed", *transform._parsed)'
+    assert loaded(tmp_path, OWN_SERVER + code) == {"parsed", "duckdb"}
+    assert loaded(tmp_path, OWN_SERVER + code) == {"parsed"}
+
+
+def test_what_keeps_the_project_from_being_read_is_left_for_the_build_to_say(tmp_path: Path) -> None:
+    (tmp_path / "dbt").write_text("a file where the folder should be")
+    code = 'server.stop(); print("LOADED", "parsed", *transform._parsed)'
+    assert loaded(tmp_path, OWN_SERVER + code) == {"parsed"}
+
+
 def test_a_server_of_the_runs_own_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
     code = 'print("SERVER", server.port, flush=True); os.kill(os.getpid(), 9)'
-    environment = {"PREFECT_HOME": str(tmp_path)}
+    environment = {"PODCAST_HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path)}
     killed = subprocess.run(
         [sys.executable, "-c", OWN_SERVER + code], env=environment, capture_output=True, text=True, check=False
     )

@@ -15,6 +15,15 @@
     {{ return(conditions[strategy](unique_key) if conditions[strategy] else none) }}
 {%- endmacro %}
 
+{#- Of several tables, by relation: for whoever has a copy of them, and brings that up to date. -#}
+{% macro leaving_rows(tables) -%}
+    {%- set found = {} -%}
+    {%- for relation, how in tables.items() -%}
+        {%- do found.update({relation: leaves_by(how["strategy"], how["unique_key"])}) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
 {#- Rows of the batches this run works on leave, whatever has become of the batch; the model gives those that stay. -#}
 {% macro leaves_with_pending_batches(_unique_key=none) -%}
     held.batch_id in (select batch_id from {{ ref("pending_batches") }})

@@ -35,3 +35,16 @@
     {%- set others = run_query("select count(*) from " ~ accepted_batches ~ " where not pending") -%}
     {{ return(others.columns[0].values()[0] == 0) }}
 {%- endmacro %}
+
+{#-
+    Whether there is a table of those whose rows are replaced by this strategy. As long as there is none, they are made of
+    all rows, and nothing needs to be known of the rows that are touched.
+-#}
+{% macro has_tables_replaced_by(strategy) -%}
+    {%- if not execute -%}{{ return(true) }}{%- endif -%}
+    {%- for node in graph.nodes.values() if node.config.get("incremental_strategy") == strategy -%}
+        {%- set table = api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias) -%}
+        {%- if load_relation(table) -%}{{ return(true) }}{%- endif -%}
+    {%- endfor -%}
+    {{ return(false) }}
+{%- endmacro %}

@@ -1,35 +1,11 @@
--- grain: one batch attempt that this run works on; what its valid rows say of listening
+-- grain: one batch attempt that this run works on; what its valid rows together say of listening
 {{ config(materialized="table", tags=["silver"]) }}
-
-{# Longer than the episode: players round up and play the last seconds twice, so both have to be passed. #}
-{% set tolerated_seconds = 60 %}
-{% set tolerated_share = 0.1 %}
 
 with
 
 pending_batches as (
 
     select * from {{ ref("pending_batches") }}
-
-),
-
-pending_rows as (
-
-    select * from {{ ref("pending_rows") }}
-    where is_valid
-
-),
-
-kinds as (
-
-    select
-        batch_id,
-        count(case when event_kind = 'play' then 1 end) as plays,
-        count(case when event_kind = 'pause' then 1 end) as pauses,
-        count(case when event_kind = 'seek' then 1 end) as seeks,
-        count(case when event_kind = 'complete' then 1 end) as completes
-    from pending_rows
-    group by batch_id
 
 ),
 
@@ -43,28 +19,9 @@ listens as (
         key_hash,
         whole_duration,
         event_at
-    from pending_rows
-    where event_kind in ('play', 'complete')
-
-),
-
-overlong as (
-
-    select
-        listens.batch_id,
-        count(*) as listens_of_known_length,
-        count(
-            case
-                when listens.whole_duration > episodes.duration_seconds
-                    + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episodes.duration_seconds)
-                    then 1
-            end
-        ) as overlong_listens
-    from listens
-    inner join {{ ref("silver_episodes") }} as episodes
-        on listens.episode_id = episodes.episode_id
-    where episodes.duration_seconds > 0
-    group by listens.batch_id
+    from {{ ref("pending_rows") }}
+    where is_valid
+        and event_kind in ('play', 'complete')
 
 ),
 
@@ -161,19 +118,9 @@ longest_days as (
 select
     pending_batches.batch_id,
 
-    coalesce(kinds.plays, 0) as plays,
-    coalesce(kinds.pauses, 0) as pauses,
-    coalesce(kinds.seeks, 0) as seeks,
-    coalesce(kinds.completes, 0) as completes,
-    coalesce(overlong.listens_of_known_length, 0) as listens_of_known_length,
-    coalesce(overlong.overlong_listens, 0) as overlong_listens,
     coalesce(unplayed.completions_without_play, 0) as completions_without_play,
     cast(coalesce(longest_days.most_seconds_in_a_day, 0) as bigint) as most_seconds_in_a_day
 from pending_batches
-left join kinds
-    on pending_batches.batch_id = kinds.batch_id
-left join overlong
-    on pending_batches.batch_id = overlong.batch_id
 left join unplayed
     on pending_batches.batch_id = unplayed.batch_id
 left join longest_days

@@ -1,4 +1,5 @@
--- grain: one batch of this run, and one key of an event that it has or had: (batch, user, episode, event type, time)
+-- grain: one batch of this run, and one key of an event that it has or had: (batch, user, episode, event type, time);
+-- none where there is neither silver nor gold yet: both are made of all rows then, and nothing is replaced
 {{ config(
     materialized="table",
     tags=["silver"],
@@ -12,6 +13,8 @@
 
 {# What an earlier build found for the same batches: silver has been changed by it, and gold is still to follow. #}
 {% set earlier = none if flags.FULL_REFRESH else load_relation(this) %}
+
+{% set replaces = has_tables_replaced_by("replace_touched_keys") or not is_everything_touched() %}
 
 with
 
@@ -28,7 +31,7 @@ select distinct
     {{ trim_unicode("episode_id") }} as episode_id,
     event_at
 from pending_rows
-where is_valid
+where {{ "is_valid" if replaces else "false" }}
 
 {% if held %}
 union

@@ -1,9 +1,12 @@
--- grain: one day of one user and episode whose listening this run may have changed
+-- grain: one day of one user and episode whose listening this run may have changed; none where there is no mart yet
 {{ config(
     materialized="table",
     tags=["gold"],
     post_hook="{{ note_unpublished_rows('listening', ['user_id', 'episode_id', 'event_date']) }}",
 ) }}
+
+{% set replaces = has_tables_replaced_by("replace_touched_listening") or not is_everything_touched() %}
+{% set is_kept = "true" if replaces else "false" %}
 
 -- what is read twice and has all of history is no expression here: engines keep the rows of one that is used twice
 with
@@ -11,6 +14,7 @@ with
 touched_keys as (
 
     select * from {{ ref("touched_keys") }}
+    where {{ is_kept }}
 
 ),
 
@@ -18,7 +22,7 @@ changed_users as (
 
     select id as user_id
     from {{ ref("pending_reference_changes") }}
-    where kind = 'user'
+    where kind = 'user' and {{ is_kept }}
 
 ),
 
@@ -26,7 +30,7 @@ changed_episodes as (
 
     select id as episode_id
     from {{ ref("pending_reference_changes") }}
-    where kind = 'episode'
+    where kind = 'episode' and {{ is_kept }}
 
 ),
 

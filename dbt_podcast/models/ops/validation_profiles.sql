@@ -5,7 +5,12 @@
     ["lines", "malformed", "invalid", "valid"]
     + validation_codes()
     + ["distinct_keys", "unknown_users", "unknown_episodes", "unknown_rows", "rows_with_further_keys"]
+    + ["plays", "pauses", "seeks", "completes", "listens_of_known_length", "overlong_listens"]
 ) %}
+
+{# Longer than the episode: players round up and play the last seconds twice, so both have to be passed. #}
+{% set tolerated_seconds = 60 %}
+{% set tolerated_share = 0.1 %}
 
 with
 
@@ -38,7 +43,11 @@ checked_rows as (
     select
         pending_rows.*,
         pending_rows.is_valid and users.user_id is null as is_unknown_user,
-        pending_rows.is_valid and episodes.episode_id is null as is_unknown_episode
+        pending_rows.is_valid and episodes.episode_id is null as is_unknown_episode,
+        case
+            when pending_rows.event_kind in ('play', 'complete') and episodes.duration_seconds > 0
+                then episodes.duration_seconds
+        end as episode_seconds
     from pending_rows
     left join users
         on pending_rows.is_valid
@@ -67,6 +76,18 @@ counted as (
         count(case when is_unknown_episode then 1 end) as unknown_episodes,
         count(case when is_unknown_user or is_unknown_episode then 1 end) as unknown_rows,
         count(case when has_further_keys then 1 end) as rows_with_further_keys,
+        count(case when is_valid and event_kind = 'play' then 1 end) as plays,
+        count(case when is_valid and event_kind = 'pause' then 1 end) as pauses,
+        count(case when is_valid and event_kind = 'seek' then 1 end) as seeks,
+        count(case when is_valid and event_kind = 'complete' then 1 end) as completes,
+        count(episode_seconds) as listens_of_known_length,
+        count(
+            case
+                when whole_duration > episode_seconds
+                    + greatest({{ tolerated_seconds }}, {{ tolerated_share }} * episode_seconds)
+                    then 1
+            end
+        ) as overlong_listens,
         min(case when is_valid then event_at end) as first_event_at,
         max(case when is_valid then event_at end) as last_event_at
     from checked_rows

@@ -1,0 +1,1 @@
+"""The benchmark of growth: whole runs on DuckDB and on Spark, with ever more events."""

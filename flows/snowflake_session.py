@@ -1,0 +1,166 @@
+"""The way to Snowflake: what it needs, the session of this process, and what is said of its errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from flows import logs
+from flows.errors import SettingsError, TransformError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+PACKAGES = ("snowflake.connector", "snowflake.sqlalchemy", "dbt.adapters.snowflake", "pyarrow")
+
+NETWORK_SECONDS = 600
+"""After which a request that is not answered is given up; the connector would send it again for ever."""
+
+LOGIN_SECONDS = 60
+"""After which a host that does not answer is given up."""
+
+NO_SUCH_TABLE = 2003
+OF_NAMES = (NO_SUCH_TABLE, 2043, 3001)
+"""Of something that is not there or may not be used: these quote no more than its name."""
+ERROR_KIND = re.compile(
+    r"\b\d{6} \([0-9A-Z]{5}\)|\bline \d+ at position \d+|\b[A-Z][a-z]+ '[\w.\"$]+' does not exist or not authorized"
+)
+"""What an error of Snowflake's says of itself, where in the SQL it is, and the name of what is not there; no values."""
+NO_CONNECTION = re.compile(r"25000\d \([0-9A-Z]{5}\)")
+"""An error of the connector's own: nobody answers, or nobody is let in."""
+
+
+def refuse_missing(settings: Settings, *, asked_by: str = "PODCAST_ENGINE=snowflake") -> None:
+    """Raise `SettingsError` where what Snowflake needs is not installed or not set."""
+    if not all(_is_there(name) for name in PACKAGES):
+        raise SettingsError(
+            f"{asked_by} needs the extra [snowflake], in an environment of its own: make setup-snowflake, and then "
+            "call .venv-snowflake/bin/podcast; or pip install '.[snowflake]'"
+        )
+    lacking = [f"PODCAST_SNOWFLAKE_{name.upper()}" for name in ("account", "user") if not _of(settings, name)]
+    if not (settings.snowflake_password or settings.snowflake_private_key_path):
+        lacking.append("PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH (or _PASSWORD)")
+    if lacking:
+        raise SettingsError(f"{asked_by} needs {', '.join(lacking)}.")
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
+
+
+def _of(settings: Settings, name: str) -> Any:  # noqa: ANN401 - of several types
+    return getattr(settings, f"snowflake_{name}")
+
+
+def environment(settings: Settings, tag: str = "podcast") -> dict[str, str]:
+    """What dbt's profile reads, by the names of variables; what is called a secret dbt keeps out of what it prints."""
+    names = (
+        "account",
+        "user",
+        "private_key_path",
+        "role",
+        "warehouse",
+        "database",
+        "threads",
+        "host",
+        "port",
+        "protocol",
+    )
+    plain = {f"DBT_PODCAST_SNOWFLAKE_{name.upper()}": _of(settings, name) for name in names}
+    secret = {
+        "DBT_ENV_SECRET_PODCAST_SNOWFLAKE_PASSWORD": settings.snowflake_password,
+        "DBT_ENV_SECRET_PODCAST_SNOWFLAKE_PASSPHRASE": settings.snowflake_private_key_passphrase,
+    }
+    return {
+        "DBT_PODCAST_SNOWFLAKE_QUERY_TAG": tag,
+        **{name: "" if value is None else str(value) for name, value in plain.items()},
+        **{name: value.get_secret_value() if value else "" for name, value in secret.items()},
+    }
+
+
+_sessions: dict[Settings, Any] = {}
+"""The one that this process has open, by the settings that it was opened with."""
+
+
+def session(settings: Settings) -> Any:  # noqa: ANN401 - the connector has no types
+    """The connection of this process. Raises `SettingsError` and, where Snowflake lets nobody in, `TransformError`."""
+    if settings not in _sessions:
+        _sessions[settings] = connect(settings)
+    return _sessions[settings]
+
+
+def close(settings: Settings) -> None:
+    """End that connection: one that waits for hours is no longer let in."""
+    from snowflake.connector.errors import Error
+
+    if held := _sessions.pop(settings, None):
+        with suppress(Error):
+            held.close()
+
+
+def connect(settings: Settings) -> Any:  # noqa: ANN401 - the connector has no types
+    """A connection of one's own. Raises `SettingsError` and, where Snowflake lets nobody in, `TransformError`."""
+    refuse_missing(settings)
+    import snowflake.connector
+
+    with in_words(f"cannot be reached at {settings.snowflake_host or settings.snowflake_account}"):
+        return snowflake.connector.connect(**arguments(settings))
+
+
+def arguments(settings: Settings, query_tag: str = "podcast") -> dict[str, Any]:
+    """What the connector is given for a session; of what is unset, nothing."""
+    key, password = settings.snowflake_private_key_path, settings.snowflake_password
+    passphrase = settings.snowflake_private_key_passphrase
+    given = {
+        **{name: _of(settings, name) for name in ("account", "user", "role", "warehouse", "database", "host", "port")},
+        "protocol": settings.snowflake_protocol,
+        "private_key_file": str(key) if key else None,
+        "private_key_file_pwd": passphrase.get_secret_value() if passphrase else None,
+        "password": password.get_secret_value() if password else None,
+        "login_timeout": LOGIN_SECONDS,
+        "network_timeout": NETWORK_SECONDS,
+        "session_parameters": {
+            "TIMEZONE": "UTC",
+            "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
+            "QUERY_TAG": query_tag,
+        },
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@contextmanager
+def in_words(what: str = "failed") -> Iterator[None]:
+    """Say what the connector raises as a `TransformError`, without what it may quote of a row."""
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        said = without_values(str(error))
+        kind = said if said != str(error) else f"{type(error).__name__} {error.errno}"
+        told = " ".join(str(error).split()) if error.errno in OF_NAMES else kind
+        raise TransformError(f"Snowflake {what}; nothing was published: {told}") from None
+
+
+def without_values(text: str) -> str:
+    """Of an error of Snowflake's what it is and where, since nothing of a row may be logged; any other as it is."""
+    said = " ".join(dict.fromkeys(ERROR_KIND.findall(text))) or text
+    return f"{said}, no connection to Snowflake" if NO_CONNECTION.fullmatch(said) else said
+
+
+def execute(settings: Settings, *statements: str) -> None:
+    """Statements whose result says nothing, one after the other."""
+    with in_words():
+        for statement in statements:
+            session(settings).cursor().execute(statement)
+
+
+def tag(settings: Settings, step: str) -> None:
+    """Name what comes next in the history of queries by the run and what it does, as dbt does by the model."""
+    execute(settings, f"alter session set query_tag = '{logs.run_tag()}/{step}'")
