@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 
 @dataclass
 class Receiver:
-    """Status and seconds of every answer, and what came; `url` is where to post to."""
+    """Status and seconds of every answer, and what came and when; `url` is where to post to."""
 
     status: int = 201
     seconds: float = 0.0
@@ -22,6 +23,7 @@ class Receiver:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    moments: list[datetime] = field(default_factory=list)
 
     def titles(self) -> list[str]:
         """Those of notifications, in order."""
@@ -35,6 +37,7 @@ def receiving(**answers: Any) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.moments.append(datetime.now(UTC))
             receiver.bodies.append(json.loads(body))
             receiver.headers.append(dict(self.headers))
             receiver.paths.append(self.path)

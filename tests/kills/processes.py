@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import urllib.request
@@ -89,8 +90,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 def import_heavy_libraries() -> None:
     """Everything that a run imports; none of it may start a thread, which a fork would not take along."""
-    import threading
-
     import dbt.adapters.duckdb.connections
     import dbt.cli.main
     import duckdb
@@ -99,8 +98,21 @@ def import_heavy_libraries() -> None:
     import flows.pipeline  # noqa: F401
 
     del dbt, duckdb, great_expectations
+    _have_one_thread("An import")
+
+
+def _have_one_thread(who: str) -> None:
     if threading.active_count() > 1:
-        raise RuntimeError(f"An import started threads, so no run can be forked: {threading.enumerate()}")
+        raise RuntimeError(f"{who} started threads, so no run can be forked: {threading.enumerate()}")
+
+
+def read_project(home: Path) -> None:
+    """What dbt reads of the project, which is the same in every home and which the forks then have already."""
+    from flows import transform
+    from flows.settings import load_settings
+
+    transform.parse_first(load_settings().model_copy(update={"home": home}))
+    _have_one_thread("Reading the project")
 
 
 def fork(work: Callable[[], int], *, log: Path | None = None, environment: Mapping[str, str] | None = None) -> int:
