@@ -139,15 +139,15 @@ def new_mark() -> str:
 
 def mark(connection: duckdb.DuckDBPyConnection) -> str | None:
     """That of the last build that another engine has ended, as the working database has it."""
-    row = connection.execute("select max(token) from ops.spark_builds").fetchone()
+    row = connection.execute("select max(token) from ops.engine_builds").fetchone()
     return row[0] if row else None
 
 
 def set_mark(connection: duckdb.DuckDBPyConnection, token: str | None) -> None:
     """That of a build which has ended; none where the working database has tables of its own."""
-    connection.execute("delete from ops.spark_builds")
+    connection.execute("delete from ops.engine_builds")
     if token:
-        connection.execute("insert into ops.spark_builds values (?)", [token])
+        connection.execute("insert into ops.engine_builds values (?)", [token])
 
 
 def copy_ledger(connection: duckdb.DuckDBPyConnection, path: Path, built: Collection[str]) -> None:

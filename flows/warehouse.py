@@ -84,7 +84,7 @@ alter table ops.batches add column if not exists missing_since timestamp;
 alter table ops.batches add column if not exists raw_pruned_at timestamp;
 alter table ops.runs add column if not exists newest_event_at timestamp;
 alter table ops.validation_results add column if not exists rules_version varchar;
-create table if not exists ops.spark_builds (token varchar);
+create table if not exists ops.engine_builds (token varchar);
 create table if not exists ops.kept_ledgers (address varchar, token varchar);
 """
 
@@ -170,17 +170,25 @@ def open_database(settings: Settings, path: Path) -> Iterator[duckdb.DuckDBPyCon
         connection.execute("set preserve_insertion_order = false")
         connection.execute("set enable_progress_bar = false")
         connection.execute(TABLES)
-        _add_batch_to_touched_keys(connection)
+        _bring_up_to_date(connection)
         yield connection
     finally:
         connection.close()
 
 
-def _add_batch_to_touched_keys(connection: duckdb.DuckDBPyConnection) -> None:
-    """For warehouses that were made before this column; where another engine builds the tables, there is a view."""
-    found = "select 1 from duckdb_tables() where schema_name = 'ops' and table_name = 'touched_keys'"
-    if connection.execute(found).fetchone():
+def _bring_up_to_date(connection: duckdb.DuckDBPyConnection) -> None:
+    """For warehouses that were made before a column, or the name that a table has now.
+
+    Of touched_keys there is a view where another engine builds the tables.
+    """
+    wanted = "schema_name = 'ops' and table_name in ('touched_keys', 'spark_builds')"
+    found = connection.execute(f"select table_name from duckdb_tables() where {wanted}").fetchall()
+    if ("touched_keys",) in found:
         connection.execute("alter table ops.touched_keys add column if not exists batch_id varchar")
+    if ("spark_builds",) in found:
+        with transaction(connection):
+            connection.execute("insert into ops.engine_builds from ops.spark_builds")
+            connection.execute("drop table ops.spark_builds")
 
 
 def restore_mark(settings: Settings) -> Path:

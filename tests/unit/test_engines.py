@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows import engines, handover, spark
+from flows import engines, handover, spark, warehouse
 from flows.domain import Layer
 from flows.errors import SettingsError
 from flows.settings import Settings, load_settings
@@ -24,7 +24,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.fixture
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
-        connection.execute("create schema ops; create table ops.spark_builds (token varchar)")
+        connection.execute("create schema ops; create table ops.engine_builds (token varchar)")
         yield connection
 
 
@@ -70,7 +70,7 @@ def test_a_build_of_everything_has_ended_with_the_last_layer_only(
 def test_tables_of_another_state_are_not_gone_by(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
     with engines.building(connection, settings, spark, Layer.GOLD):
         pass
-    connection.execute("update ops.spark_builds set token = 'of a backup'")
+    connection.execute("update ops.engine_builds set token = 'of a backup'")
     assert not engines.is_at_one(connection, settings)
 
 
@@ -79,3 +79,15 @@ def test_what_is_not_used_is_not_asked_for(settings: Settings, monkeypatch: pyte
     with pytest.raises(SettingsError, match=r"PODCAST_ENGINE=spark needs the extra"):
         engines.refuse_missing(settings)
     engines.refuse_missing(settings.model_copy(update={"engine": "duckdb"}))
+
+
+def test_a_warehouse_from_before_the_name_that_its_table_has_now_keeps_the_mark(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with warehouse.connect(settings) as connection:
+        connection.execute("drop table ops.engine_builds")
+        connection.execute("create table ops.spark_builds as select 'of Spark' as token")
+    for _ in range(2):
+        with warehouse.connect(settings) as connection:
+            assert handover.mark(connection) == "of Spark"
+            names = "select table_name from duckdb_tables() where table_name like '%_builds'"
+            assert connection.execute(names).fetchall() == [("engine_builds",)]

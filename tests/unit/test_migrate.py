@@ -94,7 +94,7 @@ def test_there_has_to_be_something_to_move(settings: Settings) -> None:
 @pytest.mark.parametrize("engine", ["spark", "duckdb"])
 def test_what_is_not_whole_is_not_copied(settings: Settings, on_spark: Settings, engine: str) -> None:
     with connect(settings) as connection:
-        connection.execute("insert into ops.spark_builds values ('of a build that was cut off')")
+        connection.execute("insert into ops.engine_builds values ('of a build that was cut off')")
     spark.folder(on_spark).mkdir(parents=True)
     with pytest.raises(MigrationError, match=r"The last build was cut off.*podcast run builds all tables anew"):
         migrate.migrate(settings, engine)

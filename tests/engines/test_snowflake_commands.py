@@ -1,0 +1,119 @@
+"""Commands besides `podcast run` on an emulated Snowflake: they decide, forget and make anew as on DuckDB."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from engine_place import SAMPLE, Place, assert_same, counted, land
+from snowflake_server import on_snowflake, skip_unless_installed, start_emulator
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
+
+HELD_BACK, DISCARDED = "2024-01-11/events-0004.json", "2024-01-08/events-0001.json"
+DECISIONS = (
+    ("quarantine", "reprocess", HELD_BACK),
+    ("quarantine", "release", HELD_BACK, "--reason", "a test"),
+    ("quarantine", "discard", DISCARDED, "--reason", "a test"),
+    ("revalidate",),
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A home over the whole sample."""
+    skip_unless_installed()
+    with start_emulator(tmp_path) as variables:
+        place = on_snowflake(tmp_path / "home", variables)
+        for path in sorted(path for path in SAMPLE.rglob("*") if path.is_file()):
+            land(place, path.relative_to(SAMPLE), path.read_bytes())
+        yield replace(place, variables={**place.variables, "PODCAST_KEEP_RAW_DAYS": "0"})
+
+
+def test_decisions_and_pruning_come_to_what_they_come_to_on_duckdb(place: Place, tmp_path: Path) -> None:
+    alone = replace(place, home=tmp_path / "alone" / "home", engine="duckdb")
+    shutil.copytree(place.landing, alone.landing)
+    for home in (place, alone):
+        assert home.run()["status"] == "passed"
+    assert state(place) == state(alone)
+
+    for command in DECISIONS:
+        would = [home.podcast(*command, "--dry-run").splitlines()[0] for home in (place, alone)]
+        assert would[0] == would[1], command
+        for home in (place, alone):
+            home.podcast(*command)
+        assert state(place) == state(alone), command
+        assert on_their_side(place, "podcast_published.gold.fact_user_interactions") == facts(alone), command
+    assert facts(alone) > 4000
+
+    would, pruned = place.podcast("prune", "--dry-run"), place.podcast("prune")
+    assert pruned == alone.podcast("prune") == would.replace("Would be deleted", "Deleted")
+    assert not pruned.startswith("Deleted: 0 raw lines")
+    for home in (place, alone):
+        assert home.run()["status"] == "nothing_new"
+        home.podcast("run", "--full-refresh")
+    assert state(place) == state(alone)
+    assert on_their_side(place, "podcast.bronze.raw_events") == raw_lines(alone)
+
+    found = place.published()
+    place.podcast("run", "--full-refresh", engine="duckdb")
+    assert_same(place.published(), found)
+
+
+def test_a_warehouse_that_is_made_anew_has_the_tables_that_it_had(place: Place) -> None:
+    place.podcast("run")
+    place.podcast("quarantine", "release", HELD_BACK, "--reason", "a test")
+    found, before = place.published(), state(place)
+    place.podcast("backup", "--out", str(place.home.parent / "backup"))
+    (place.home / "warehouse").rename(place.home.parent / "lost")
+
+    ledger = str(place.home.parent / "backup" / "ledger.jsonl")
+    place.podcast("rebuild", "--ledger", ledger)
+    assert state(place) == before
+    assert_same(place.published(), found)
+    assert on_their_side(place, "podcast_published.gold.fact_user_interactions") == facts(place) > 4000
+    assert place.run()["status"] == "nothing_new"
+    refused = place.start("rebuild", "--ledger", ledger)
+    assert refused.returncode == 1
+    assert "There is a warehouse already" in refused.stderr
+
+
+def state(place: Place) -> tuple[Any, ...]:
+    """What the ledger says of each file, and what has become of all lines by the last run that published."""
+    with duckdb.connect(str(place.home / "warehouse" / "podcast.duckdb"), read_only=True) as connection:
+        batches = "filename, attempt, status, reason, row_count, invalid_count, raw_pruned_at is null, pending"
+        ledger = connection.execute(f"select {batches} from ops.batches order by all").fetchall()
+    with duckdb.connect(str(place.home / "warehouse" / "published.duckdb"), read_only=True) as connection:
+        totals = "total_lines, total_malformed, total_invalid, total_duplicates, total_facts, total_held_back"
+        last = f"select {totals} from ops.runs order by finished_at desc limit 1"
+        return ledger, connection.execute(last).fetchall(), facts(place)
+
+
+def facts(place: Place) -> int:
+    return counted(place)["gold.fact_user_interactions"]
+
+
+def raw_lines(place: Place) -> int:
+    with duckdb.connect(str(place.home / "warehouse" / "podcast.duckdb"), read_only=True) as connection:
+        return int(connection.execute("select count(*) from bronze.raw_events").fetchall()[0][0])
+
+
+def on_their_side(place: Place, table: str) -> int:
+    """Rows of a table on Snowflake."""
+    reading = f"""
+import json
+from flows.settings import load_settings
+from flows.snowflake_session import session
+print(json.dumps(session(load_settings()).cursor().execute("select count(*) from {table}").fetchall()))
+"""
+    done = subprocess.run(
+        [place.python, "-c", reading], env=place.environment(), capture_output=True, text=True, timeout=120, check=True
+    )
+    return int(json.loads(done.stdout)[0][0])
