@@ -25,7 +25,7 @@ hypothesis_settings.register_profile("default", hypothesis_settings.get_profile(
 hypothesis_settings.register_profile("long", max_examples=40, stateful_step_count=25, print_blob=True)
 
 
-# Libraries of many modules, and a run that fills lists: searching them for garbage took an eighth of the time of a run.
+# Searching what the libraries hold for garbage took an eighth of the time of a run.
 gc.set_threshold(50_000, 20, 100)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -46,6 +47,21 @@ def on_snowflake(home: Path, variables: Mapping[str, str]) -> Place:
     """A home whose runs have the emulator for Snowflake."""
     found = {name.replace("DBT_PODCAST", "PODCAST"): value for name, value in variables.items() if "SECRET" not in name}
     return Place(home, "snowflake", found | {"PODCAST_SNOWFLAKE_PASSWORD": SECRET}, python=CLIENT)
+
+
+def counted_there(place: Place, *relations: str) -> dict[str, int]:
+    """Rows of tables on the emulator, each named with its database."""
+    counts = " union all ".join(f"select '{name}', count(*) from {name}" for name in relations)
+    reading = f"""
+import json
+from flows.settings import load_settings
+from flows.snowflake_session import session
+print(json.dumps(session(load_settings()).cursor().execute({counts!r}).fetchall()))
+"""
+    done = subprocess.run(
+        [place.python, "-c", reading], env=place.environment(), capture_output=True, text=True, timeout=120, check=True
+    )
+    return dict(json.loads(done.stdout))
 
 
 def found_at(port: int) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import duckdb
 import pytest
 from comparison import assert_nearly_same
 from engine_place import SAMPLE, Place, assert_same, counted, land, two_landings
-from snowflake_server import SECRET, on_snowflake, skip_unless_installed, start_emulator
+from snowflake_server import SECRET, counted_there, on_snowflake, skip_unless_installed, start_emulator
 
 from flows import publish
 
@@ -100,14 +99,5 @@ def lines_of(place: Place, name: Path) -> int:
 
 def on_their_side(place: Place) -> dict[str, int]:
     """The same of the database that readers have on Snowflake."""
-    counts = "union all ".join(f"select '{name}', count(*) from podcast_published.{name} " for name in publish.TABLES)
-    reading = f"""
-import json
-from flows.settings import load_settings
-from flows.snowflake_session import session
-print(json.dumps(session(load_settings()).cursor().execute({counts!r}).fetchall()))
-"""
-    done = subprocess.run(
-        [place.python, "-c", reading], env=place.environment(), capture_output=True, text=True, timeout=120, check=True
-    )
-    return dict(json.loads(done.stdout))
+    there = counted_there(place, *(f"podcast_published.{name}" for name in publish.TABLES))
+    return {relation.partition(".")[2]: rows for relation, rows in there.items()}
