@@ -20,6 +20,10 @@ NAMESPACE = UUID("5d1c2f0e-6b0a-4d0b-9a64-0f6f3c0f7a51")
 BATCHES_ANNOUNCED = 1000
 """Batches with an event of their own, in one go; beyond, the event of the run has their number."""
 FILES_NAMED = 10
+OF_THE_PIPELINE = {"podcast.pipeline": "podcast"}
+"""A label of every event: an automation that waits for one waits from an event on, and not for ever again, only if it
+tells its events apart by a label.
+"""
 MESSAGE_LENGTH = 1000
 
 
@@ -131,4 +135,4 @@ def _emit(
     run = {"prefect.resource.id": f"prefect.flow-run.{run_id}", "prefect.resource.role": "flow-run"}
     more: dict[str, Any] = {"id": uuid5(NAMESPACE, f"{event} {cause}")} if cause else {}
     with suppress(Exception):  # an alert that fails never fails the data
-        emit_event(event, resource, related=[run] if run_id else None, payload=payload or {}, **more)
+        emit_event(event, resource | OF_THE_PIPELINE, related=[run] if run_id else None, payload=payload or {}, **more)
