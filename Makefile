@@ -82,7 +82,8 @@ test: $(VENV)/dev.stamp ## lint, types and all tests
 test-unit: $(VENV)/dev.stamp ## the fast tests only
 	@$(BIN)/pytest tests/unit
 
-test-long: $(VENV)/dev.stamp ## random histories of faults and decisions, and random listening, for an hour or more
+test-long: $(VENV)/dev.stamp ## a kill at every named step, random histories of faults and decisions, and random listening, for an hour or more
+	@$(BIN)/python tests/kills/harness.py
 	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
 
 test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp $(VENV)/dask.stamp setup-snowflake ## Spark and Dask on clusters of this machine, the first of which needs Java 17, and an emulated Snowflake

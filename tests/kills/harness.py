@@ -100,15 +100,15 @@ class Tally:
         return "\n".join(f"{name:<24}{count:>8,}" for name, count in rows)
 
 
-def deck(kills: int, choose: random.Random) -> Iterator[Boundary | None]:
-    """Where to kill, in order; None is a random time. First every named step, then more and more at random."""
-    given, at_random = 0, len(BOUNDARIES) // 4
+def deck(kills: int, choose: random.Random, steps: Sequence[Boundary]) -> Iterator[Boundary | None]:
+    """Where to kill, in order; None is a random time. First every one of the steps, then more and more at random."""
+    given, at_random = 0, len(steps) // 4
     while given < kills:
-        cards = [*BOUNDARIES, *[None] * at_random]
+        cards = [*steps, *[None] * at_random]
         choose.shuffle(cards)
         yield from cards[: kills - given]
         given += len(cards)
-        at_random = 2 * len(BOUNDARIES)
+        at_random = 2 * len(steps)
 
 
 @dataclass
@@ -325,7 +325,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 when every kill was survived and every named step that was tried was reached."""
     options = read_options(arguments)
     scratch = (options.home or Path(tempfile.mkdtemp(prefix="kills-"))).absolute()
-    cards = list(deck(options.kills, random.Random(options.seed)))
+    first, every = options.steps
+    steps = BOUNDARIES[first::every]
+    kills = options.kills or len(steps) + len(steps) // 4
+    cards = list(deck(kills, random.Random(options.seed), steps))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the server is stopped then, too
     with processes.prefect_server(scratch) as environment:
         os.environ.update(environment)
@@ -344,9 +347,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the command line says."""
-    once = len(BOUNDARIES) + len(BOUNDARIES) // 4
     parser = argparse.ArgumentParser(description="Kill the pipeline at random times and at every named step.")
-    parser.add_argument("--kills", type=int, default=once, help="default: every named step once, and some at random")
+    parser.add_argument("--kills", type=int, help="default: each of the named steps once, and some at random")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs=2,
+        default=(0, 1),
+        metavar=("FIRST", "EVERY"),
+        help="of the named steps only every so many, from a first one on, which is 0 or more; default: all",
+    )
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same files and places (not times)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="series side by side; default: as cores")
     parser.add_argument("--home", type=Path, help="empty folder to work in, which stays; default: a temporary one")
