@@ -21,8 +21,8 @@ BATCHES_ANNOUNCED = 1000
 """Batches with an event of their own, in one go; beyond, the event of the run has their number."""
 FILES_NAMED = 10
 OF_THE_PIPELINE = {"podcast.pipeline": "podcast"}
-"""A label of every event: an automation that waits for one waits from an event on, and not for ever again, only if it
-tells its events apart by a label.
+"""A label of every event, for automations that wait for one with `for_each`: without it, Prefect begins to wait anew by
+itself after each time that it has waited in vain.
 """
 MESSAGE_LENGTH = 1000
 
