@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from importlib import import_module
+from importlib.util import LazyLoader, find_spec, module_from_spec
 from typing import TYPE_CHECKING
 
 from flows import transform
@@ -25,6 +26,9 @@ HOST = "127.0.0.1"
 
 SLOW = ("dbt.cli.main", "dbt.adapters.duckdb", "great_expectations", "flows.sqlalchemy_dialect")
 """What a run would load when it comes to it."""
+
+WHEN_USED = ("scipy.stats",)
+"""What Great Expectations loads for expectations that no suite has, and which takes a good part of its own loading."""
 
 SERVER = (sys.executable, "-m", "flows.run_server")
 
@@ -48,6 +52,8 @@ def load(module: str, settings: Settings) -> ModuleType:
     try:
         server = _start_server()
         loaded = import_module(module)
+        for name in WHEN_USED:
+            _load_when_used(name)
         for name in SLOW:
             import_module(name)
         if server:
@@ -58,6 +64,17 @@ def load(module: str, settings: Settings) -> ModuleType:
         gc.enable()
     atexit.register(gc.freeze)
     return loaded
+
+
+def _load_when_used(name: str) -> None:
+    """Have an import give a module that is loaded with its first attribute, as Python's importlib documents it."""
+    if name in sys.modules or not (spec := find_spec(name)) or not spec.loader:
+        return
+    spec.loader = LazyLoader(spec.loader)
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    package, _, attribute = name.rpartition(".")
+    setattr(sys.modules[package], attribute, module)  # as importing it would
 
 
 @dataclass(frozen=True)

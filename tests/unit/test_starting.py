@@ -74,6 +74,24 @@ print("LOADED", *sys.modules)
     assert loaded(tmp_path, code) >= {"flows.pipeline", *starting.SLOW}
 
 
+def test_what_no_suite_needs_is_loaded_when_it_is_used(tmp_path: Path) -> None:
+    """An expectation that needs it finds it whole."""
+    code = """
+import os, sys
+os.environ["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
+from flows import starting
+from flows.settings import load_settings
+starting.load("flows.pipeline", load_settings())
+before = set(sys.modules)
+from great_expectations.expectations.core import expect_column_kl_divergence_to_be_less_than as expectation
+assert round(expectation.stats.norm.cdf(0), 3) == 0.5
+print("LOADED", *before)
+"""
+    found = loaded(tmp_path, code)
+    assert "scipy.stats" in found
+    assert not [name for name in found if name.startswith("scipy.stats.")]
+
+
 OWN_SERVER = """
 import os, sys, urllib.request
 from flows import starting, transform
