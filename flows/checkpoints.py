@@ -1,4 +1,4 @@
-"""One gate -> one verdict: the only module that knows Great Expectations.
+"""One gate -> one verdict.
 
 A gate is a checkpoint over the suites of `expectations/` that have its name: one judges the batches of the run by
 their profiles, one the rows of the run; after silver one compares the batches with those before them, and at the
@@ -14,31 +14,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows import blame, engines, faults, limits
 from flows.domain import ExpectationResult, Gate, Severity, Verdict
 from flows.errors import BrokenGateError
-from flows.gx_context import load_suites, open_context, results_dir
-from flows.handover import GateSource
+from flows.gx_context import load_suites, results_dir
+from flows.judging import judged
 from flows.settings import Settings
 from flows.warehouse import connect
 
 if TYPE_CHECKING:
     import duckdb
-
-
-RESULT_FORMAT = {
-    "result_format": "BASIC",
-    # Counts only: no value from the data may reach a result, a page or a log.
-    "partial_unexpected_count": 0,
-    "include_unexpected_rows": False,
-    # With the query that selects the failing rows, which names the batches to blame in the engine.
-    "unexpected_index_column_names": ["batch_id"],
-    "return_unexpected_index_query": True,
-}
 
 
 @dataclass(frozen=True)
@@ -61,11 +48,10 @@ def validate(settings: Settings, gate: Gate, *, run_id: str) -> Verdict:
         suites = _suites_to_run(gate, expected)
         if not suites:
             return Verdict(gate, ())
-        with _in_words(gate), _keeping_no_error(settings, gate, run_id), _looking(settings, gate) as (context, source):
-            definitions = [_validation_definition(context, source, suite) for suite in suites]
-            found = _run_checkpoint(context, gate, definitions, _parameters(settings, expected), run_id=run_id)
+        judging = judged(settings, gate, suites, _parameters(settings, expected), run_id=run_id)
+        with _in_words(gate), _keeping_no_error(settings, gate, run_id), judging as (found, query):
             outcome = [(suite, found[suite["name"]]) for suite in suites]
-            return _verdict(partial(_rows, source), gate, outcome, expected)
+            return _verdict(query, gate, outcome, expected)
 
 
 def _expected(connection: duckdb.DuckDBPyConnection, gate: Gate) -> Expected:
@@ -157,72 +143,6 @@ def _without_values(text: str) -> str:
     """What the engine says that was looked at, without what it may quote of a row."""
     shown = faults.without_values(text)
     return engines.without_values(text) if shown == text else shown
-
-
-@contextmanager
-def _looking(settings: Settings, gate: Gate) -> Iterator[tuple[Any, Any]]:
-    """The library's context, and its data source for the tables of the gate, which is closed afterwards."""
-    context = open_context(settings)
-    found = engines.gate_source(settings, gate) or _working_database(settings)
-    add = getattr(context.data_sources, f"add_{found.kind}")
-    source = add(name="warehouse", create_temp_table=False, **found.options)
-    try:
-        yield context, source
-    finally:
-        source.get_engine().dispose()
-
-
-def _working_database(settings: Settings) -> GateSource:
-    from sqlalchemy import URL
-
-    url = URL.create("duckdb+pipeline", database=str(settings.warehouse_path))
-    return GateSource("sql", {"connection_string": url.render_as_string(hide_password=False)})
-
-
-def _rows(source: Any, sql: str) -> list[tuple[Any, ...]]:  # noqa: ANN401 - the library's own type
-    """What the engine that was looked at gives for a query."""
-    with source.get_engine().connect() as connection:
-        found = connection.execution_options(no_parameters=True).exec_driver_sql(sql).fetchall()
-    return [tuple(_plain(value) for value in row) for row in found]
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a value of a profile, or a count
-    """A number in the type that the working database gives: of some engines all but small ones are decimals."""
-    if isinstance(value, Decimal):
-        return int(value) if value.as_tuple().exponent == 0 else float(value)
-    return value
-
-
-def _run_checkpoint(
-    context: Any,  # noqa: ANN401 - the library's own type
-    gate: Gate,
-    definitions: list[Any],
-    parameters: dict[str, float],
-    *,
-    run_id: str,
-) -> dict[str, list[dict[str, Any]]]:
-    """By suite, the results of its expectations as the library gives them."""
-    import great_expectations as gx
-    from great_expectations.core.run_identifier import RunIdentifier
-
-    checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name=gate, validation_definitions=definitions, result_format=RESULT_FORMAT)
-    )
-    outcome = checkpoint.run(expectation_parameters=parameters, run_id=RunIdentifier(run_name=run_id))
-    return {found.suite_name: [r.to_json_dict() for r in found.results] for found in outcome.run_results.values()}
-
-
-def _validation_definition(context: Any, source: Any, suite: dict[str, Any]) -> Any:  # noqa: ANN401
-    import great_expectations as gx
-
-    table = source.add_table_asset(name=suite["name"], table_name=suite["meta"]["table"], schema_name="ops")
-    return context.validation_definitions.add(
-        gx.ValidationDefinition(
-            name=suite["name"],
-            data=table.add_batch_definition_whole_table(suite["meta"]["judges"]),
-            suite=context.suites.add(gx.ExpectationSuite(**suite)),
-        )
-    )
 
 
 def _parameters(settings: Settings, expected: Expected) -> dict[str, float]:

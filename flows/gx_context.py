@@ -14,6 +14,7 @@ from flows.settings import EXPECTATIONS, Settings
 
 SUITES = EXPECTATIONS
 SITE_NAME = "data_docs"
+RESULTS = "ValidationResultsStore"
 
 
 def load_suites(gate: Gate) -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def load_suites(gate: Gate) -> list[dict[str, Any]]:
     return suites
 
 
-def open_context(settings: Settings, sites: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - the library's own type
+def open_context(settings: Settings, sites: dict[str, Any] | None = None, *, keeps_results: bool = True) -> Any:  # noqa: ANN401 - the library's own type
     """A new data context: definitions in memory, validation results on disk, Data Docs as configured in `sites`."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import DataContextConfig
@@ -36,7 +37,8 @@ def open_context(settings: Settings, sites: dict[str, Any] | None = None) -> Any
     warnings.filterwarnings("ignore", module="great_expectations")
     # Arrays: no expectation looks into them.
     warnings.filterwarnings("ignore", message="Did not recognize type 'list'")
-    return gx.get_context(mode="ephemeral", project_config=DataContextConfig(**_config(settings, sites or {})))
+    kept = on_disk(RESULTS, results_dir(settings)) if keeps_results else _in_memory(RESULTS)
+    return gx.get_context(mode="ephemeral", project_config=DataContextConfig(**_config(kept, sites or {})))
 
 
 def results_dir(settings: Settings) -> Path:
@@ -44,7 +46,7 @@ def results_dir(settings: Settings) -> Path:
     return settings.home / "gx" / "validation_results"
 
 
-def _config(settings: Settings, sites: dict[str, Any]) -> dict[str, Any]:
+def _config(validation_results: dict[str, Any], sites: dict[str, Any]) -> dict[str, Any]:
     return {
         "expectations_store_name": "expectations_store",
         "validation_results_store_name": "validation_results_store",
@@ -53,7 +55,7 @@ def _config(settings: Settings, sites: dict[str, Any]) -> dict[str, Any]:
             "expectations_store": _in_memory("ExpectationsStore"),
             "checkpoint_store": _in_memory("CheckpointStore"),
             "validation_definition_store": _in_memory("ValidationDefinitionStore"),
-            "validation_results_store": on_disk("ValidationResultsStore", results_dir(settings)),
+            "validation_results_store": validation_results,
         },
         "data_docs_sites": sites,
         "analytics_enabled": False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,8 @@ class GateSource:
     """As Great Expectations calls it: there is a method `add_<kind>` for it."""
     options: Mapping[str, Any] = field(repr=False)
     """Of that method; a secret can be among them."""
+    frame: Callable[[str], AbstractContextManager[Any]] | None = field(default=None, repr=False)
+    """A table of schema `ops` as the library's data frame, where there is no SQL by which the library finds one."""
 
 
 def carried_before(layer: Layer, *, without_rows: bool = False) -> Mapping[str, str]:

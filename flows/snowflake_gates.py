@@ -24,7 +24,11 @@ def gate_source(settings: Settings, gate: Gate) -> GateSource:
     string = f"snowflake://{quote(settings.snowflake_user or '', safe='')}:@{place}?role=own&warehouse=own"
     return GateSource(
         "snowflake",
-        {"connection_string": string, "kwargs": {"connect_args": _connect_args(settings, f"gate {gate}")}},
+        {
+            "connection_string": string,
+            "create_temp_table": False,
+            "kwargs": {"connect_args": _connect_args(settings, f"gate {gate}")},
+        },
     )
 
 

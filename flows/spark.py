@@ -1,7 +1,7 @@
 """Apache Spark as the engine that builds the layers (flows/engines.py): its tables, what it is given, and what is seen.
 
-Its tables are Parquet files, and the working database has a view of the files of each. With `spark_tables` the only
-module that knows Spark.
+Its tables are Parquet files, and the working database has a view of the files of each. Only the modules whose
+names begin with `spark` know Spark.
 """
 
 from __future__ import annotations
@@ -18,8 +18,21 @@ from typing import TYPE_CHECKING
 from flows import handover, spark_published, spark_tables
 from flows.errors import SettingsError, TransformError
 from flows.settings import DBT_PROJECT
+from flows.spark_gates import gate_source
 from flows.spark_tables import UNSIGNED, Table, quoted, session
 from flows.warehouse import transaction
+
+__all__ = [
+    "carry_in",
+    "carry_out",
+    "environment",
+    "gate_source",
+    "mark",
+    "publish",
+    "refuse_missing",
+    "set_mark",
+    "without_values",
+]
 
 if TYPE_CHECKING:
     import duckdb
@@ -93,10 +106,6 @@ def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: S
     """Make these tables public in the folder that its readers have. Raises `PublishError`."""
     built = {table.name: table.folder for table in spark_tables.find_all({})}
     spark_published.publish(connection, folder(settings) / "published", built, tables, catalog)
-
-
-def gate_source(*_: object) -> None:
-    """Gates look at its tables through the views that the working database has of them."""
 
 
 def environment(settings: Settings, tag: str = "podcast") -> dict[str, str]:  # noqa: ARG001 - it keeps no such history

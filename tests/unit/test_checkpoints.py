@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from flows import checkpoints
+from flows import checkpoints, judging
 from flows.domain import Gate
 from flows.errors import BrokenGateError
 
@@ -34,7 +34,7 @@ def test_a_count_is_whole_in_whichever_type_it_comes(result: dict[str, Any], obs
     [(Decimal(2**70), 2**70), (Decimal("0.25"), 0.25), (0.25, 0.25), ("b1", "b1"), (None, None), (True, True)],
 )
 def test_a_number_has_the_type_that_the_working_database_gives(given: object, plain: object) -> None:
-    found = checkpoints._plain(given)
+    found = judging.plain(given)
     assert (type(found), found) == (type(plain), plain)
 
 

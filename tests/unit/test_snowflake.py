@@ -84,13 +84,14 @@ def elsewhere(settings: Settings) -> Settings:
 
 
 def test_a_gate_is_looked_at_where_its_tables_are_built(elsewhere: Settings) -> None:
-    assert engines.gate_source(elsewhere, Gate.RAW) is None
-    assert engines.gate_source(elsewhere.model_copy(update={"engine": "spark"}), Gate.GOLD) is None
     assert engines.gate_source(elsewhere.model_copy(update={"engine": "duckdb"}), Gate.GOLD) is None
-    for gate in (Gate.VALIDATED, Gate.CLEANSED, Gate.GOLD):
-        found = engines.gate_source(elsewhere, gate)
-        assert found is not None
-        assert found.kind == "snowflake"
+    for engine in ("snowflake", "spark"):
+        there = elsewhere.model_copy(update={"engine": engine})
+        assert engines.gate_source(there, Gate.RAW) is None
+        for gate in (Gate.VALIDATED, Gate.CLEANSED, Gate.GOLD):
+            found = engines.gate_source(there, gate)
+            assert found is not None
+            assert found.kind == engine
 
 
 def test_the_session_of_a_gate_is_that_of_the_builds_but_for_its_tag(elsewhere: Settings) -> None:
