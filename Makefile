@@ -13,7 +13,7 @@ export DO_NOT_TRACK := 1
 KILLS ?= 1000
 SEED ?= 1
 
-.PHONY: help setup setup-spark setup-dask run ui test test-unit test-long test-engines bench bench-reporting bench-reference bench-marts bench-latency bench-engines bench-loading kill lint lock clean
+.PHONY: help setup setup-spark setup-dask run ui test test-unit test-long test-engines test-engines-short bench bench-reporting bench-reference bench-marts bench-latency bench-engines bench-loading kill lint lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -77,7 +77,7 @@ ui: setup ## Prefect server, worker, deployments and the site on 127.0.0.1; Ctrl
 test: $(VENV)/dev.stamp ## lint, types and all tests
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest
-	@echo "Not run here, as they take long and need Java and more packages: the tests of Spark and Snowflake (make test-engines)"
+	@echo "Not run here, as they need Java and more packages: the tests of Spark, Snowflake and Dask (make test-engines-short, or all of them, for hours: make test-engines)"
 
 test-unit: $(VENV)/dev.stamp ## the fast tests only
 	@$(BIN)/pytest tests/unit
@@ -85,6 +85,9 @@ test-unit: $(VENV)/dev.stamp ## the fast tests only
 test-long: $(VENV)/dev.stamp ## a kill at every named step, random histories of faults and decisions, and random listening, for an hour or more
 	@$(BIN)/python tests/kills/harness.py
 	@$(BIN)/pytest tests/properties/test_recovery.py tests/properties/test_sessions.py --hypothesis-profile=long --timeout=0
+
+test-engines-short: $(VENV)/dev.stamp $(VENV)/spark.stamp $(VENV)/dask.stamp setup-snowflake ## of those of the next line, one whole run with each of them
+	@$(BIN)/pytest -m "engines and short"
 
 test-engines: $(VENV)/dev.stamp $(VENV)/spark.stamp $(VENV)/dask.stamp setup-snowflake ## Spark and Dask on clusters of this machine, the first of which needs Java 17, and an emulated Snowflake
 	@$(BIN)/pytest -m engines --numprocesses=0

@@ -50,11 +50,13 @@ class _Judge:
     def run(self, gate: Gate, suites: Sequence[Suite], parameters: Mapping[str, float], run_id: str) -> Results:
         """One checkpoint over all suites; where each has a frame of its own, which a run is given, one for each."""
         if not (frame := self.found_at.frame):
-            return self._run_checkpoint(gate, [self._definition(suite) for suite in suites], parameters, run_id)
+            return self._run_checkpoint(str(gate), [self._definition(suite) for suite in suites], parameters, run_id)
         found: Results = {}
         for suite in suites:
             with frame(suite["meta"]["table"]) as rows:
-                found |= self._run_checkpoint(gate, [self._definition(suite)], parameters, run_id, dataframe=rows)
+                found |= self._run_checkpoint(
+                    suite["name"], [self._definition(suite)], parameters, run_id, dataframe=rows
+                )
         return found
 
     def _definition(self, suite: Suite) -> Any:  # noqa: ANN401 - the library's own type
@@ -71,7 +73,7 @@ class _Judge:
 
     def _run_checkpoint(
         self,
-        gate: Gate,
+        name: str,
         definitions: list[Any],
         parameters: Mapping[str, float],
         run_id: str,
@@ -80,8 +82,8 @@ class _Judge:
         import great_expectations as gx
         from great_expectations.core.run_identifier import RunIdentifier
 
-        checkpoint = self.context.checkpoints.add_or_update(
-            gx.Checkpoint(name=gate, validation_definitions=definitions, result_format=RESULT_FORMAT)
+        checkpoint = self.context.checkpoints.add(
+            gx.Checkpoint(name=name, validation_definitions=definitions, result_format=RESULT_FORMAT)
         )
         outcome = checkpoint.run(
             batch_parameters=batch_parameters or None,

@@ -28,6 +28,9 @@ _BELOW = (f"tag:{Layer.RAW},config.materialized:view",)
 
 _TABLES = ("table", "incremental")
 
+_WITH_HISTORIES = ("build", "--exclude-resource-type", "seed", "test", "unit_test")
+"""The command for models and snapshots together; it puts all tests into the graph first, which `run` does not."""
+
 _SILENT = ("--quiet", "--log-level", "none", "--log-level-file", "none")
 
 
@@ -168,7 +171,9 @@ def build_reference(settings: Settings, *, select: str = "tag:reference") -> tup
     Always as a full refresh, which drops no history.
     """
     with _files_for_the_engine(settings) as files:
-        return _build(settings, select, what="the reference data", full_refresh=True, variables=files)
+        return _build(
+            settings, select, what="the reference data", full_refresh=True, variables=files, command=_WITH_HISTORIES
+        )
 
 
 def _build(
@@ -178,8 +183,9 @@ def _build(
     full_refresh: bool,
     target: str = EMBEDDED,
     variables: Mapping[str, str] | None = None,
+    command: Sequence[str] = ("run",),
 ) -> tuple[BuiltModel, ...]:
-    """Every model and history that is selected.
+    """Every model that is selected.
 
     In this process, where the models see the working database through the connection that is open anyway, and
     without a Prefect task run for each model: most of the time of a small run went into those. Nor is dbt's
@@ -187,8 +193,7 @@ def _build(
     themselves. Raises `TransformError` naming each model that failed, and why.
     """
     arguments = [
-        "build", "--select", *select,
-        "--exclude-resource-type", "seed", "test", "unit_test",
+        *command, "--select", *select,
         "--no-write-json",
         *(["--full-refresh"] if full_refresh else []),
     ]  # fmt: skip
