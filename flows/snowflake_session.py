@@ -22,6 +22,9 @@ NETWORK_SECONDS = 600
 LOGIN_SECONDS = 60
 """After which a host that does not answer is given up."""
 
+OF_LOGINS = range(390_000, 400_000)
+"""Errors of Snowflake's about who wants to log in: these quote account, user, role and address, and no row."""
+
 NO_SUCH_TABLE = 2003
 OF_NAMES = (NO_SUCH_TABLE, 2043, 3001)
 """Of something that is not there or may not be used: these quote no more than its name."""
@@ -107,10 +110,52 @@ def close(settings: Settings) -> None:
 def connect(settings: Settings) -> Any:  # noqa: ANN401 - the connector has no types
     """A connection of one's own. Raises `SettingsError` and, where Snowflake lets nobody in, `TransformError`."""
     refuse_missing(settings)
+    _refuse_useless_key(settings)
     import snowflake.connector
 
-    with in_words(f"cannot be reached at {settings.snowflake_host or settings.snowflake_account}"):
-        return snowflake.connector.connect(**arguments(settings))
+    host = settings.snowflake_host or settings.snowflake_account
+    with in_words(f"cannot be reached at {host}"):
+        try:
+            return snowflake.connector.connect(**arguments(settings))
+        except snowflake.connector.errors.DatabaseError as error:
+            if error.errno not in OF_LOGINS:
+                raise
+            raise TransformError(_refused(settings, f"{host}", error)) from None
+
+
+def _refuse_useless_key(settings: Settings) -> None:
+    """Raise `SettingsError` where the private key cannot be read, or is none that its passphrase opens."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path, passphrase = settings.snowflake_private_key_path, settings.snowflake_private_key_passphrase
+    if path is None:
+        return
+    given = passphrase.get_secret_value().encode() if passphrase else None
+    try:
+        load_pem_private_key(path.read_bytes(), given)
+    except OSError as error:
+        raise SettingsError(f"PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH: {path} cannot be read: {error.strerror}.") from None
+    except TypeError:  # a passphrase without need for one, or none where one is needed
+        need = "has no passphrase: unset" if given else "needs its passphrase in"
+        raise SettingsError(f"The private key {path} {need} PODCAST_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        opened = " that PODCAST_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE opens" if given else ""
+        raise SettingsError(
+            f"PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH: {path} is no private key in PEM (PKCS#8){opened}."
+        ) from None
+
+
+def _refused(settings: Settings, host: str, error: Any) -> str:  # noqa: ANN401 - the connector has no types
+    """What is said where Snowflake does not let the user in, and what to look at."""
+    user, has_key = settings.snowflake_user, settings.snowflake_private_key_path is not None
+    by = "PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH" if has_key else "PODCAST_SNOWFLAKE_PASSWORD"
+    public = f", and that the public half of the key is set (desc user {user})" if has_key else ""
+    words = " ".join(str(error.raw_msg or "").rpartition(f":{settings.snowflake_port}. ")[2].split())
+    return (
+        f"Snowflake at {host} does not let {user} in by {by}; nothing was published: {error.errno} {words} Check "
+        f"that, PODCAST_SNOWFLAKE_ACCOUNT, _USER and _ROLE{public}."
+    )
 
 
 def arguments(settings: Settings, query_tag: str = "podcast") -> dict[str, Any]:

@@ -30,10 +30,11 @@ def skip_unless_installed() -> None:
 
 
 @contextmanager
-def start_emulator(folder: Path) -> Iterator[dict[str, str]]:
-    """What the profile reads from the environment to find it."""
+def start_emulator(folder: Path, public_key: Path | None = None) -> Iterator[dict[str, str]]:
+    """What the profile reads from the environment to find it; with a public key nobody logs in but by key pair."""
     port, log = free_port(), folder / "emulator.log"
     command = [str(EMULATOR), str(PROJECT_ROOT / "tests" / "snowflake_emulator.py"), str(port)]
+    command += [str(public_key)] if public_key else []
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder)
         try:
