@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -25,11 +25,13 @@ LOGIN_SECONDS = 60
 OF_LOGINS = range(390_000, 400_000)
 """Errors of Snowflake's about who wants to log in: these quote account, user, role and address, and no row."""
 
-NO_SUCH_TABLE = 2003
-OF_NAMES = (NO_SUCH_TABLE, 2043, 3001)
+NO_SUCH_TABLE, NOT_GRANTED = 2003, 3001
+OF_NAMES = (NO_SUCH_TABLE, 2043, NOT_GRANTED)
 """Of something that is not there or may not be used: these quote no more than its name."""
+GRANT_IT = "Grant it to PODCAST_SNOWFLAKE_ROLE, or to the user's own role where that is unset, and run again."
 ERROR_KIND = re.compile(
     r"\b\d{6} \([0-9A-Z]{5}\)|\bline \d+ at position \d+|\b[A-Z][a-z]+ '[\w.\"$]+' does not exist or not authorized"
+    r"|\bInsufficient privileges to operate on \w+ '[\w.\"$]+'"
 )
 """What an error of Snowflake's says of itself, where in the SQL it is, and the name of what is not there; no values."""
 NO_CONNECTION = re.compile(r"25000\d \([0-9A-Z]{5}\)")
@@ -190,7 +192,8 @@ def in_words(what: str = "failed") -> Iterator[None]:
         said = without_values(str(error))
         kind = said if said != str(error) else f"{type(error).__name__} {error.errno}"
         told = " ".join(str(error).split()) if error.errno in OF_NAMES else kind
-        raise TransformError(f"Snowflake {what}; nothing was published: {told}") from None
+        todo = f". {GRANT_IT}" if error.errno == NOT_GRANTED else ""
+        raise TransformError(f"Snowflake {what}; nothing was published: {told}{todo}") from None
 
 
 def without_values(text: str) -> str:
@@ -204,6 +207,28 @@ def execute(settings: Settings, *statements: str) -> None:
     with in_words():
         for statement in statements:
             session(settings).cursor().execute(statement)
+
+
+def make_schemas(settings: Settings, *schemas: str, database: str | None = None) -> None:
+    """Make those that are not there.
+
+    CREATE ... IF NOT EXISTS would need the right to make them where they are, too.
+    """
+    database = database or settings.snowflake_database
+    lacking = _lacking(settings, f"select schema_name from {database}.information_schema.schemata", schemas)
+    execute(settings, *(f"create schema if not exists {database}.{schema}" for schema in lacking))
+
+
+def make_databases(settings: Settings, *databases: str) -> None:
+    """Make those that are not there, likewise; their tables are transient."""
+    found = f"select database_name from {settings.snowflake_database}.information_schema.databases"
+    execute(settings, *(f"create transient database if not exists {d}" for d in _lacking(settings, found, databases)))
+
+
+def _lacking(settings: Settings, query: str, names: Sequence[str]) -> list[str]:
+    with in_words():
+        found = {name.upper() for (name,) in session(settings).cursor().execute(query).fetchall()}
+    return [name for name in names if name.upper() not in found]
 
 
 def tag(settings: Settings, step: str) -> None:

@@ -34,7 +34,9 @@ describing = importlib.import_module("fakesnow.transforms.transforms")
 SENT = Path("sent.jsonl")
 """One statement a line, as text of JSON."""
 LOGINS = Path("logins.jsonl")
-"""One login a line: what the client calls itself, how it says who it is, and the number of the error, if refused."""
+"""One login a line: name of the client, how it says who it is, and the number of the error, if it was refused."""
+REVOKED = Path("revoked.json")
+"""What the role may not do, while this is there: by pattern of a statement, the thing that Snowflake names then."""
 LOGIN = "/session/v1/login-request"
 WRONG_PASSWORD = (390100, "Incorrect username or password was specified.")
 WRONG_TOKEN = (390144, "JWT token is invalid.")
@@ -51,6 +53,7 @@ def main(port: int, public_key: Path | None = None) -> None:
     describe_in_its_types()
     exchange_databases()
     give_files_back()
+    refuse_what_is_not_granted()
     write_down_what_is_sent()
     ask_who_logs_in(public_key)
     uvicorn.run(server.app, host="127.0.0.1", port=port, log_level="warning")
@@ -148,6 +151,21 @@ def refuse_what_is_not_supported() -> None:
             raise in_its_words(error) from None
         except Exception as error:
             raise snowflake.connector.errors.ProgrammingError(msg=f"{error!r}", errno=2, sqlstate="42000") from error
+
+    cursor.FakeSnowflakeCursor.execute = refusing
+
+
+def refuse_what_is_not_granted() -> None:
+    """The emulator has no grants; Snowflake asks for the right to make a thing where IF NOT EXISTS finds it, too."""
+    execute = cursor.FakeSnowflakeCursor.execute
+
+    def refusing(self: Any, command: str, *args: Any, **options: Any) -> Any:
+        revoked = json.loads(REVOKED.read_text("utf-8")) if REVOKED.exists() else {}
+        for pattern, thing in revoked.items():
+            if re.search(pattern, command, re.IGNORECASE):
+                said = f"SQL access control error:\nInsufficient privileges to operate on {thing}"
+                raise snowflake.connector.errors.ProgrammingError(msg=said, errno=3001, sqlstate="42501")
+        return execute(self, command, *args, **options)
 
     cursor.FakeSnowflakeCursor.execute = refusing
 

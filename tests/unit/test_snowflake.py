@@ -162,6 +162,10 @@ def with_key(settings: Settings, name: str, passphrase: str | None) -> Settings:
             "002003 (42S02) Object 'P.OPS.X' does not exist or not authorized",
         ),
         (
+            "003001 (42501): 01b2: SQL access control error:\nInsufficient privileges to operate on schema 'SILVER'",
+            "003001 (42501) Insufficient privileges to operate on schema 'SILVER'",
+        ),
+        (
             "250001 (08001): None: Failed to connect to DB: a.snowflakecomputing.com:443.",
             "250001 (08001), no connection to Snowflake",
         ),
