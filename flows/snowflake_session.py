@@ -22,6 +22,9 @@ NETWORK_SECONDS = 600
 LOGIN_SECONDS = 60
 """After which a host that does not answer is given up."""
 
+APPLICATION = "podcast"
+"""What Snowflake knows a session as; without, the connector would take what a library has left in `SF_PARTNER`."""
+
 OF_LOGINS = range(390_000, 400_000)
 """Errors of Snowflake's about who wants to log in: these quote account, user, role and address, and no row."""
 
@@ -118,7 +121,7 @@ def connect(settings: Settings) -> Any:  # noqa: ANN401 - the connector has no t
     host = settings.snowflake_host or settings.snowflake_account
     with in_words(f"cannot be reached at {host}"):
         try:
-            return snowflake.connector.connect(**arguments(settings))
+            return snowflake.connector.connect(**arguments(settings), application=APPLICATION)
         except snowflake.connector.errors.DatabaseError as error:
             if error.errno not in OF_LOGINS:
                 raise
