@@ -20,6 +20,8 @@ from flows.snowflake_session import (
     environment,
     execute,
     in_words,
+    make_databases,
+    make_schemas,
     refuse_missing,
     session,
     tag,
@@ -78,8 +80,8 @@ def mark(settings: Settings) -> str | None:
 
 def set_mark(settings: Settings, token: str | None) -> None:
     """The build that its tables are of from now on."""
+    make_schemas(settings, MARK.partition(".")[0])
     statements = [
-        f"create schema if not exists {MARK.partition('.')[0]}",
         f"create table if not exists {MARK} (token varchar)",
         f"delete from {MARK}",
         *([f"insert into {MARK} values ('{token}')"] if token else []),
@@ -110,7 +112,7 @@ def carry_lines(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
 
 def _carry(connection: duckdb.DuckDBPyConnection, settings: Settings, relations: Mapping[str, str]) -> None:
     snowflake_lock.confirm(settings)  # before every layer, so that no two workers write the same tables
-    execute(settings, *(f"create schema if not exists {schema}" for schema in handover.SCHEMAS))
+    make_schemas(settings, *handover.SCHEMAS)
     execute(settings, f"create or replace stage {STAGE}")  # without what a run that was cut off has left
     for relation, rows in relations.items():
         columns = handover.described(connection, relation)
@@ -224,12 +226,9 @@ def publish(connection: duckdb.DuckDBPyConnection, settings: Settings, tables: S
     tag(settings, "publish")
     working, public = settings.snowflake_database, settings.snowflake_published_database
     standby = f"{public}_standby"
-    execute(
-        settings,
-        *(f"create transient database if not exists {database}" for database in (public, standby)),
-        *(f"create schema if not exists {standby}.{schema}" for schema in _schemas(tables)),
-        f"use database {working}",  # the session went on to what it made
-    )
+    make_databases(settings, public, standby)
+    make_schemas(settings, *_schemas(tables), database=standby)
+    execute(settings, f"use database {working}")  # the session went on to what it made
     for table in tables:
         if table in handover.LEDGER:
             columns = handover.described(connection, f"{catalog}.{table}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import logs
 from flows.errors import PipelineError, TransformError, WarehouseLockedError
-from flows.snowflake_session import close, connect, execute, in_words, session
+from flows.snowflake_session import close, connect, execute, in_words, make_schemas, session
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -23,14 +23,11 @@ LEASE_SECONDS = 600
 
 RENEW_SECONDS = 60
 
-_MADE = (
-    f"create schema if not exists {LOCK.partition('.')[0]}",
-    f"""
+_MADE = f"""
     create table if not exists {LOCK} as select
         cast(null as varchar) as token, cast(null as varchar) as home, cast(null as varchar) as holder,
         cast(null as timestamp_ntz) as held_until
-    """,
-)
+"""
 
 _tokens: dict[Settings, str] = {}
 """Of the lease that this process has, by the settings that it was taken with."""
@@ -44,7 +41,8 @@ def held(settings: Settings, holder: str, home: str) -> Iterator[None]:
     that process is gone. Raises `WarehouseLockedError` where another home has the right.
     """
     token = uuid.uuid4().hex
-    execute(settings, *_MADE)
+    make_schemas(settings, LOCK.partition(".")[0])
+    execute(settings, _MADE)
     with in_words():
         _take(session(settings).cursor(), settings, token, holder, home)
     _tokens[settings] = token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,19 @@ NETWORK_SECONDS = 600
 LOGIN_SECONDS = 60
 """After which a host that does not answer is given up."""
 
-NO_SUCH_TABLE = 2003
-OF_NAMES = (NO_SUCH_TABLE, 2043, 3001)
+APPLICATION = "podcast"
+"""What Snowflake knows a session as; without, the connector would take what a library has left in `SF_PARTNER`."""
+
+OF_LOGINS = range(390_000, 400_000)
+"""Errors of Snowflake's about who wants to log in: these quote account, user, role and address, and no row."""
+
+NO_SUCH_TABLE, NOT_GRANTED = 2003, 3001
+OF_NAMES = (NO_SUCH_TABLE, 2043, NOT_GRANTED)
 """Of something that is not there or may not be used: these quote no more than its name."""
+GRANT_IT = "Grant it to PODCAST_SNOWFLAKE_ROLE, or to the user's own role where that is unset, and run again."
 ERROR_KIND = re.compile(
     r"\b\d{6} \([0-9A-Z]{5}\)|\bline \d+ at position \d+|\b[A-Z][a-z]+ '[\w.\"$]+' does not exist or not authorized"
+    r"|\bInsufficient privileges to operate on \w+ '[\w.\"$]+'"
 )
 """What an error of Snowflake's says of itself, where in the SQL it is, and the name of what is not there; no values."""
 NO_CONNECTION = re.compile(r"25000\d \([0-9A-Z]{5}\)")
@@ -107,10 +115,52 @@ def close(settings: Settings) -> None:
 def connect(settings: Settings) -> Any:  # noqa: ANN401 - the connector has no types
     """A connection of one's own. Raises `SettingsError` and, where Snowflake lets nobody in, `TransformError`."""
     refuse_missing(settings)
+    _refuse_useless_key(settings)
     import snowflake.connector
 
-    with in_words(f"cannot be reached at {settings.snowflake_host or settings.snowflake_account}"):
-        return snowflake.connector.connect(**arguments(settings))
+    host = settings.snowflake_host or settings.snowflake_account
+    with in_words(f"cannot be reached at {host}"):
+        try:
+            return snowflake.connector.connect(**arguments(settings), application=APPLICATION)
+        except snowflake.connector.errors.DatabaseError as error:
+            if error.errno not in OF_LOGINS:
+                raise
+            raise TransformError(_refused(settings, f"{host}", error)) from None
+
+
+def _refuse_useless_key(settings: Settings) -> None:
+    """Raise `SettingsError` where the private key cannot be read, or is none that its passphrase opens."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path, passphrase = settings.snowflake_private_key_path, settings.snowflake_private_key_passphrase
+    if path is None:
+        return
+    given = passphrase.get_secret_value().encode() if passphrase else None
+    try:
+        load_pem_private_key(path.read_bytes(), given)
+    except OSError as error:
+        raise SettingsError(f"PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH: {path} cannot be read: {error.strerror}.") from None
+    except TypeError:  # a passphrase without need for one, or none where one is needed
+        need = "has no passphrase: unset" if given else "needs its passphrase in"
+        raise SettingsError(f"The private key {path} {need} PODCAST_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        opened = " that PODCAST_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE opens" if given else ""
+        raise SettingsError(
+            f"PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH: {path} is no private key in PEM (PKCS#8){opened}."
+        ) from None
+
+
+def _refused(settings: Settings, host: str, error: Any) -> str:  # noqa: ANN401 - the connector has no types
+    """What is said where Snowflake does not let the user in, and what to look at."""
+    user, has_key = settings.snowflake_user, settings.snowflake_private_key_path is not None
+    by = "PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH" if has_key else "PODCAST_SNOWFLAKE_PASSWORD"
+    public = f", and that the public half of the key is set (desc user {user})" if has_key else ""
+    words = " ".join(str(error.raw_msg or "").rpartition(f":{settings.snowflake_port}. ")[2].split())
+    return (
+        f"Snowflake at {host} does not let {user} in by {by}; nothing was published: {error.errno} {words} Check "
+        f"that, PODCAST_SNOWFLAKE_ACCOUNT, _USER and _ROLE{public}."
+    )
 
 
 def arguments(settings: Settings, query_tag: str = "podcast") -> dict[str, Any]:
@@ -145,7 +195,8 @@ def in_words(what: str = "failed") -> Iterator[None]:
         said = without_values(str(error))
         kind = said if said != str(error) else f"{type(error).__name__} {error.errno}"
         told = " ".join(str(error).split()) if error.errno in OF_NAMES else kind
-        raise TransformError(f"Snowflake {what}; nothing was published: {told}") from None
+        todo = f". {GRANT_IT}" if error.errno == NOT_GRANTED else ""
+        raise TransformError(f"Snowflake {what}; nothing was published: {told}{todo}") from None
 
 
 def without_values(text: str) -> str:
@@ -159,6 +210,28 @@ def execute(settings: Settings, *statements: str) -> None:
     with in_words():
         for statement in statements:
             session(settings).cursor().execute(statement)
+
+
+def make_schemas(settings: Settings, *schemas: str, database: str | None = None) -> None:
+    """Make those that are not there.
+
+    CREATE ... IF NOT EXISTS would need the right to make them where they are, too.
+    """
+    database = database or settings.snowflake_database
+    lacking = _lacking(settings, f"select schema_name from {database}.information_schema.schemata", schemas)
+    execute(settings, *(f"create schema if not exists {database}.{schema}" for schema in lacking))
+
+
+def make_databases(settings: Settings, *databases: str) -> None:
+    """Make those that are not there, likewise; their tables are transient."""
+    found = f"select database_name from {settings.snowflake_database}.information_schema.databases"
+    execute(settings, *(f"create transient database if not exists {d}" for d in _lacking(settings, found, databases)))
+
+
+def _lacking(settings: Settings, query: str, names: Sequence[str]) -> list[str]:
+    with in_words():
+        found = {name.upper() for (name,) in session(settings).cursor().execute(query).fetchall()}
+    return [name for name in names if name.upper() not in found]
 
 
 def tag(settings: Settings, step: str) -> None:

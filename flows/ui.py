@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -252,11 +253,12 @@ def _say(text: str) -> None:
 
 
 def _where_to_look(port: int, site_port: int) -> str:
+    prefect = str(Path(sys.executable).with_name("prefect"))  # of this environment: each engine has its own
     return (
         f"Prefect UI    http://{HOST}:{port}\n"
         f"Site          http://{HOST}:{site_port}\n\n"
         "Run the pipeline now, in another terminal:\n"
         f"  export PREFECT_API_URL=http://{HOST}:{port}/api\n"
-        "  .venv/bin/prefect deployment run podcast-pipeline/pipeline --watch\n\n"
+        f"  {shlex.quote(prefect)} deployment run podcast-pipeline/pipeline --watch\n\n"
         "It also runs when files land, and every 15 minutes. Ctrl-C stops everything."
     )

@@ -1,12 +1,16 @@
 """Snowflake on this machine, for tests: fakesnow's server, with what it lacks of Snowflake's documented SQL.
 
-Run by the Python of `.venv-emulator`, with a port. Each repair below stands for something that Snowflake documents and
+Run by the Python of `.venv-emulator`, with a port and, where nobody may log in but by key pair, a file with the public
+key (PEM). Each repair below stands for something that Snowflake documents and
 the emulator does otherwise or not at all; none is there to let SQL pass that Snowflake would refuse. What it is sent it
-writes down in the folder where it runs.
+writes down in the folder where it runs, and who has logged in how.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import importlib
 import json
 import re
@@ -16,20 +20,31 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import jwt
 import snowflake.connector.errors
 import uvicorn
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from fakesnow import cursor, transforms
 from sqlglot import exp, parse_one
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 server = importlib.import_module("fakesnow.server")  # the package has a function of this name
 describing = importlib.import_module("fakesnow.transforms.transforms")
 SENT = Path("sent.jsonl")
 """One statement a line, as text of JSON."""
+LOGINS = Path("logins.jsonl")
+"""One login a line: name of the client, how it says who it is, and the number of the error, if it was refused."""
+REVOKED = Path("revoked.json")
+"""What the role may not do, while this is there: by pattern of a statement, the thing that Snowflake names then."""
+LOGIN = "/session/v1/login-request"
+WRONG_PASSWORD = (390100, "Incorrect username or password was specified.")
+WRONG_TOKEN = (390144, "JWT token is invalid.")
 
 Repair = Callable[[exp.Expression], exp.Expression]
 
 
-def main(port: int) -> None:
+def main(port: int, public_key: Path | None = None) -> None:
     parse = cursor.parse_one
     for module in (cursor, server):
         module.parse_one = lambda sql: repaired(parse(sql))
@@ -38,7 +53,9 @@ def main(port: int) -> None:
     describe_in_its_types()
     exchange_databases()
     give_files_back()
+    refuse_what_is_not_granted()
     write_down_what_is_sent()
+    ask_who_logs_in(public_key)
     uvicorn.run(server.app, host="127.0.0.1", port=port, log_level="warning")
 
 
@@ -138,6 +155,21 @@ def refuse_what_is_not_supported() -> None:
     cursor.FakeSnowflakeCursor.execute = refusing
 
 
+def refuse_what_is_not_granted() -> None:
+    """The emulator has no grants; Snowflake asks for the right to make a thing where IF NOT EXISTS finds it, too."""
+    execute = cursor.FakeSnowflakeCursor.execute
+
+    def refusing(self: Any, command: str, *args: Any, **options: Any) -> Any:
+        revoked = json.loads(REVOKED.read_text("utf-8")) if REVOKED.exists() else {}
+        for pattern, thing in revoked.items():
+            if re.search(pattern, command, re.IGNORECASE):
+                said = f"SQL access control error:\nInsufficient privileges to operate on {thing}"
+                raise snowflake.connector.errors.ProgrammingError(msg=said, errno=3001, sqlstate="42501")
+        return execute(self, command, *args, **options)
+
+    cursor.FakeSnowflakeCursor.execute = refusing
+
+
 def in_its_words(error: Any) -> Any:
     """Of a table that is not there the emulator says what DuckDB says."""
     ours = r"SQL compilation error:\nObject '\1' does not exist or not authorized."
@@ -157,11 +189,57 @@ def write_down_what_is_sent() -> None:
     execute = cursor.FakeSnowflakeCursor.execute
 
     def writing(self: Any, command: str, *args: Any, **options: Any) -> Any:
-        with SENT.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(command)}\n")
+        write_down(SENT, command)
         return execute(self, command, *args, **options)
 
     cursor.FakeSnowflakeCursor.execute = writing
+
+
+def ask_who_logs_in(public_key: Path | None) -> None:
+    """Logins, of which the emulator asks nothing: by this key if there is one, and otherwise as they come."""
+    key = public_key and load_pem_public_key(public_key.read_bytes())
+    log_in = server.login_request
+
+    async def asking(request: Any) -> JSONResponse:
+        said = (await sent_json(request))["data"]
+        refused = key and refusal(said, key)
+        client, how = said["CLIENT_ENVIRONMENT"]["APPLICATION"], said.get("AUTHENTICATOR", "SNOWFLAKE")
+        write_down(LOGINS, [client, how, refused and refused[0]])
+        if refused:
+            number, words = refused
+            return JSONResponse({"data": {}, "code": str(number), "message": words, "success": False})
+        return await log_in(request)
+
+    server.app.router.routes.insert(0, Route(LOGIN, asking, methods=["POST"]))
+
+
+def write_down(path: Path, what: Any) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{json.dumps(what)}\n")
+
+
+async def sent_json(request: Any) -> Any:
+    body = await request.body()
+    return json.loads(gzip.decompress(body) if request.headers.get("Content-Encoding") == "gzip" else body)
+
+
+def refusal(said: dict[str, Any], key: Any) -> tuple[int, str] | None:
+    """Number and words of Snowflake's error where a login is not by the private key that belongs to this public one.
+
+    The claims are those that Snowflake documents: the issuer is account, user and fingerprint of the public key, the
+    subject account and user, in capitals; and it has not expired.
+    """
+    if said.get("AUTHENTICATOR") != "SNOWFLAKE_JWT":
+        return WRONG_PASSWORD
+    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    subject = f"{said['ACCOUNT_NAME']}.{said['LOGIN_NAME']}".upper()
+    issuer = f"{subject}.SHA256:{base64.b64encode(digest).decode()}"
+    required = {"require": ["iss", "sub", "iat", "exp"]}
+    try:
+        jwt.decode(said["TOKEN"], key, algorithms=["RS256"], issuer=issuer, subject=subject, options=required)
+    except jwt.InvalidTokenError:
+        return WRONG_TOKEN
+    return None
 
 
 def note_no_missing_comment() -> None:
@@ -237,4 +315,4 @@ def move_tables(duck: Any, source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *map(Path, sys.argv[2:]))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_place import Place
@@ -30,10 +31,11 @@ def skip_unless_installed() -> None:
 
 
 @contextmanager
-def start_emulator(folder: Path) -> Iterator[dict[str, str]]:
-    """What the profile reads from the environment to find it."""
+def start_emulator(folder: Path, public_key: Path | None = None) -> Iterator[dict[str, str]]:
+    """What the profile reads from the environment to find it; with a public key nobody logs in but by key pair."""
     port, log = free_port(), folder / "emulator.log"
     command = [str(EMULATOR), str(PROJECT_ROOT / "tests" / "snowflake_emulator.py"), str(port)]
+    command += [str(public_key)] if public_key else []
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder)
         try:
@@ -49,19 +51,23 @@ def on_snowflake(home: Path, variables: Mapping[str, str]) -> Place:
     return Place(home, "snowflake", found | {"PODCAST_SNOWFLAKE_PASSWORD": SECRET}, python=CLIENT)
 
 
-def counted_there(place: Place, *relations: str) -> dict[str, int]:
-    """Rows of tables on the emulator, each named with its database."""
-    counts = " union all ".join(f"select '{name}', count(*) from {name}" for name in relations)
+def asked_there(place: Place, query: str) -> list[list[Any]]:
+    """The rows of an answer of the emulator, as values of JSON."""
     reading = f"""
 import json
 from flows.settings import load_settings
 from flows.snowflake_session import session
-print(json.dumps(session(load_settings()).cursor().execute({counts!r}).fetchall()))
+print(json.dumps(session(load_settings()).cursor().execute({query!r}).fetchall()))
 """
     done = subprocess.run(
         [place.python, "-c", reading], env=place.environment(), capture_output=True, text=True, timeout=120, check=True
     )
-    return dict(json.loads(done.stdout))
+    return json.loads(done.stdout)
+
+
+def counted_there(place: Place, *relations: str) -> dict[str, int]:
+    """Rows of tables on the emulator, each named with its database."""
+    return dict(asked_there(place, " union all ".join(f"select '{name}', count(*) from {name}" for name in relations)))
 
 
 def found_at(port: int) -> dict[str, str]:

@@ -6,22 +6,20 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import deployed
 import duckdb
 import httpx
 import pytest
+from deployed import RUN_SECONDS, STOP_SECONDS, logs, start_ui, wait_for
 from filelock import FileLock
 from receiver import Receiver, receiving
 
@@ -44,9 +42,6 @@ DEPLOYMENTS = (
     "podcast-backfill/backfill",
     "podcast-checkpoint/checkpoint",
 )
-START_SECONDS = 300
-RUN_SECONDS = 300
-STOP_SECONDS = 120
 CANARY = "canary-of-the-webhook"
 HELD_BACK = "Podcast pipeline: 1 batch held back by gate validated: invalid_share"
 STALE = "Podcast pipeline: nothing new for 0.005 hours"
@@ -64,49 +59,10 @@ AUTOMATIONS = {
 
 
 @dataclass(frozen=True)
-class Ui:
-    """What `podcast ui` runs, after one run over the sample."""
+class Ui(deployed.Ui):
+    """After one run over the sample."""
 
-    home: Path
-    api: str
-    site: str
-    run_output: str
     webhook: Receiver
-
-    def ask(self, method: str, path: str, **body: Any) -> Any:
-        """One request to the API of the server."""
-        answer = httpx.request(method, f"{self.api}{path}", json=body or None, timeout=30)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    def deployment(self, name: str) -> dict[str, Any]:
-        return self.ask("GET", f"/deployments/name/{name}")
-
-    def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
-        """Runs of a deployment in any of the states, oldest first."""
-        return self.ask(
-            "POST",
-            "/flow_runs/filter",
-            deployments={"id": {"any_": [self.deployment(deployment)["id"]]}},
-            flow_runs={"state": {"name": {"any_": list(states)}}},
-            sort="START_TIME_ASC",
-        )
-
-    def artifacts(self) -> dict[str, dict[str, Any]]:
-        """The newest artifact of each key."""
-        return {artifact["key"]: artifact for artifact in self.ask("POST", "/artifacts/latest/filter", limit=100)}
-
-    def run(self, deployment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What a person types to run a deployment."""
-        return subprocess.run(
-            [BIN / "prefect", "deployment", "run", deployment, *arguments],
-            env=environment(self.home) | {"PREFECT_API_URL": self.api},
-            capture_output=True, text=True, timeout=RUN_SECONDS, check=False,
-        )  # fmt: skip
-
-    def published(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.home / "warehouse" / "published.duckdb"), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -117,33 +73,6 @@ def environment(home: Path) -> dict[str, str]:
 def alerting(webhook: Receiver) -> dict[str, str]:
     """Settings by which notifications go to a webhook, and nothing new for 18 seconds is worth one."""
     return {"PODCAST_ALERT_URL": f"{webhook.url}/{CANARY}".replace("http:", "json:"), "PODCAST_STALE_HOURS": "0.005"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(what: str, look: Callable[[], Any], seconds: float) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    pytest.fail(f"not within {seconds} s: {what}")
-
-
-def logs(home: Path) -> str:
-    """The end of every log, to say why something did not happen."""
-    return "\n".join(f"--- {p.name}\n{p.read_text(errors='replace')[-3000:]}" for p in home.rglob("logs/*.log"))
-
-
-def unfinished_runs(home: Path) -> list[Any]:
-    """Runs that have begun and not ended, in the database of the server."""
-    with closing(sqlite3.connect(home / "prefect" / "prefect.db")) as connection:
-        unfinished = "select name, state_type from flow_run where state_type in ('PENDING', 'RUNNING', 'CANCELLING')"
-        return connection.execute(unfinished).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -158,29 +87,10 @@ def ui(tmp_path_factory: pytest.TempPathFactory, webhook: Receiver) -> Iterator[
     """Everything started with one command, one run over the sample, and everything gone after SIGTERM."""
     home = tmp_path_factory.mktemp("ui") / "home"
     shutil.copytree(PROJECT_ROOT / "data" / "landing", home / "landing")
-    port, site_port = free_port(), free_port()
-    process = subprocess.Popen(
-        [BIN / "podcast", "ui", "--port", str(port), "--site-port", str(site_port)],
-        env=environment(home) | alerting(webhook), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        settings = Settings(home=home)
-        wait_for("server", lambda: running_api(settings) or process.poll() is not None, START_SECONDS)
-        assert process.poll() is None, process.communicate()[0]
-        running = Ui(home, str(running_api(settings)), f"http://127.0.0.1:{site_port}", "", webhook)
-        watched = running.run("podcast-pipeline/pipeline", "--watch")
+    with start_ui(home, BIN, environment(home) | alerting(webhook)) as started:
+        watched = started.run("podcast-pipeline/pipeline", "--watch")
         assert watched.returncode == 0, watched.stdout + watched.stderr + logs(home)
-        yield replace(running, run_output=watched.stdout)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=STOP_SECONDS)
-    assert process.returncode == 0, output
-    assert "podcast-pipeline/pipeline" in output
-    assert not (home / "prefect" / "server.json").exists()
-    assert unfinished_runs(home) == [], "a run that nobody works at would hold the pool's only place"
-    for stopped in (port, site_port):
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", stopped)) != 0, f"something still listens on {stopped}"
+        yield Ui(**vars(started), webhook=webhook)
 
 
 def test_the_run_over_the_sample_completes_and_publishes_the_known_facts(ui: Ui) -> None:

@@ -10,6 +10,8 @@ from typing import get_args
 
 import duckdb
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
 from flows import engines, handover, snowflake, snowflake_lock, snowflake_session, snowflake_tables, warehouse
@@ -108,6 +110,46 @@ def test_the_session_of_a_gate_is_that_of_the_builds_but_for_its_tag(elsewhere: 
     assert given["password"] not in repr(source)
 
 
+@pytest.fixture
+def keys(settings: Settings) -> Settings:
+    """With keys in the home: one that has a passphrase, one that has none, and one that is none."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    for name, how in (("locked.p8", BestAvailableEncryption(b"phrase")), ("open.p8", NoEncryption())):
+        (settings.home / name).write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how))
+    (settings.home / "none.p8").write_text("nothing of a key")
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("name", "passphrase", "said"),
+    [
+        ("locked.p8", None, "locked.p8 needs its passphrase in PODCAST_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE."),
+        ("locked.p8", SECRET, r"locked.p8 is no private key in PEM \(PKCS#8\) that PODCAST_\w+_PASSPHRASE opens."),
+        ("open.p8", SECRET, "open.p8 has no passphrase: unset PODCAST_SNOWFLAKE_PRIVATE_KEY_PASSPHRASE."),
+        ("none.p8", None, r"^PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH: \S+none.p8 is no private key in PEM \(PKCS#8\)."),
+        (
+            "gone.p8",
+            None,
+            r"^PODCAST_SNOWFLAKE_PRIVATE_KEY_PATH: \S+gone.p8 cannot be read: No such file or directory.",
+        ),
+    ],
+)
+def test_a_key_that_is_of_no_use_is_told(keys: Settings, name: str, passphrase: str | None, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"{said}$") as raised:
+        snowflake_session._refuse_useless_key(with_key(keys, name, passphrase))
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "passphrase"), [("locked.p8", "phrase"), ("open.p8", None)])
+def test_a_key_that_its_passphrase_opens_is_taken(keys: Settings, name: str, passphrase: str | None) -> None:
+    snowflake_session._refuse_useless_key(with_key(keys, name, passphrase))
+
+
+def with_key(settings: Settings, name: str, passphrase: str | None) -> Settings:
+    given = {"path": settings.home / name, "passphrase": SecretStr(passphrase) if passphrase else None}
+    return settings.model_copy(update={f"snowflake_private_key_{name}": value for name, value in given.items()})
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
@@ -119,6 +161,10 @@ def test_the_session_of_a_gate_is_that_of_the_builds_but_for_its_tag(elsewhere: 
         (
             "002003 (42S02): 01b2:\nObject 'P.OPS.X' does not exist or not authorized.\n[SQL: SELECT 'u000042']",
             "002003 (42S02) Object 'P.OPS.X' does not exist or not authorized",
+        ),
+        (
+            "003001 (42501): 01b2: SQL access control error:\nInsufficient privileges to operate on schema 'SILVER'",
+            "003001 (42501) Insufficient privileges to operate on schema 'SILVER'",
         ),
         (
             "250001 (08001): None: Failed to connect to DB: a.snowflakecomputing.com:443.",
