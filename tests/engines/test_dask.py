@@ -23,6 +23,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield cluster.address
 
 
+@pytest.mark.short
 def test_workers_of_dask_load_what_the_run_would(tmp_path: Path, scheduler: str) -> None:
     assert re.fullmatch(r"tcp://127\.0\.0\.1:\d+", scheduler)
     place, by_itself = Place(tmp_path / "home"), Place(tmp_path / "itself")

@@ -23,6 +23,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield with_reference_data(on_snowflake(tmp_path / "home", variables), tmp_path / "seeds")
 
 
+@pytest.mark.short
 def test_either_engine_finds_the_same_at_every_gate(place: Place, tmp_path: Path) -> None:
     assert_finds_the_same(place, tmp_path / "other")
     assert_sent(tmp_path)

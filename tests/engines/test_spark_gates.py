@@ -20,6 +20,7 @@ def place(tmp_path: Path) -> Place:
     return with_reference_data(on_spark(tmp_path / "home", "local[2]"), tmp_path / "seeds")
 
 
+@pytest.mark.short
 def test_either_engine_finds_the_same_at_every_gate(place: Place, tmp_path: Path) -> None:
     assert_finds_the_same(place, tmp_path / "other")
     assert looked_at(place) == {"raw": {None}, **{gate: {"SparkDataFrame"} for gate in GATES}}

@@ -30,6 +30,7 @@ print(json.dumps({"plan": plan, "rows": sorted(row["at"] for row in found.collec
 """
 
 
+@pytest.mark.short
 def test_rows_that_stay_are_found_by_a_hash_and_those_without_a_key_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
