@@ -117,6 +117,7 @@ def test_without_the_right_key_nothing_is_done_and_it_is_said_why(
     assert not (guarded.place.home / "warehouse" / "published.duckdb").exists()
 
 
+@pytest.mark.short
 def test_all_that_work_there_log_in_by_key_pair(guarded: Guarded) -> None:
     """The home in which the others have not got in: as if nothing had been."""
     earlier = len(guarded.logins())
