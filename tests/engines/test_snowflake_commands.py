@@ -6,16 +6,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
-from engine_place import SAMPLE, Place, assert_same, counted, land
+from engine_decisions import DISCARDED, HELD_BACK, facts, land_sample, raw_lines, state
+from engine_place import Place, assert_same
 from snowflake_server import counted_there, on_snowflake, skip_unless_installed, start_emulator
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
 
-HELD_BACK, DISCARDED = "2024-01-11/events-0004.json", "2024-01-08/events-0001.json"
 PUBLISHED, RAW = "podcast_published.gold.fact_user_interactions", "podcast.bronze.raw_events"
 DECISIONS = (
     ("quarantine", "reprocess", HELD_BACK),
@@ -31,8 +29,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     skip_unless_installed()
     with start_emulator(tmp_path) as variables:
         place = on_snowflake(tmp_path / "home", variables)
-        for path in sorted(path for path in SAMPLE.rglob("*") if path.is_file()):
-            land(place, path.relative_to(SAMPLE), path.read_bytes())
+        land_sample(place)
         yield replace(place, variables={**place.variables, "PODCAST_KEEP_RAW_DAYS": "0"})
 
 
@@ -82,23 +79,3 @@ def test_a_warehouse_that_is_made_anew_has_the_tables_that_it_had(place: Place) 
     refused = place.start("rebuild", "--ledger", ledger)
     assert refused.returncode == 1
     assert "There is a warehouse already" in refused.stderr
-
-
-def state(place: Place) -> tuple[Any, ...]:
-    """What the ledger says of each file, and what has become of all lines by the last run that published."""
-    with duckdb.connect(str(place.home / "warehouse" / "podcast.duckdb"), read_only=True) as connection:
-        batches = "filename, attempt, status, reason, row_count, invalid_count, raw_pruned_at is null, pending"
-        ledger = connection.execute(f"select {batches} from ops.batches order by all").fetchall()
-    with duckdb.connect(str(place.home / "warehouse" / "published.duckdb"), read_only=True) as connection:
-        totals = "total_lines, total_malformed, total_invalid, total_duplicates, total_facts, total_held_back"
-        last = f"select {totals} from ops.runs order by finished_at desc limit 1"
-        return ledger, connection.execute(last).fetchall(), facts(place)
-
-
-def facts(place: Place) -> int:
-    return counted(place)["gold.fact_user_interactions"]
-
-
-def raw_lines(place: Place) -> int:
-    with duckdb.connect(str(place.home / "warehouse" / "podcast.duckdb"), read_only=True) as connection:
-        return int(connection.execute("select count(*) from bronze.raw_events").fetchall()[0][0])
