@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_place import Place, assert_same, counted, on_spark, two_landings
+from engine_place import assert_same, counted, on_spark, two_landings
 from growth.cluster import start_cluster
 from spark_installed import skip_unless_installed
-
-from flows import publish
+from spark_readers import counted_by_readers
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(3600)]
 
@@ -47,23 +44,3 @@ def test_either_engine_makes_the_same_tables_of_any_history(tmp_path: Path, spar
     assert place.run()["status"] == "passed"
     assert_same(place.published(), first)
     assert counted_by_readers(place) == counted(place)
-
-
-def counted_by_readers(place: Place) -> dict[str, int]:
-    """Rows of each table of what is public on Spark's side, as a session of its own reads them."""
-    reading = f"""
-import json, sys
-from pathlib import Path
-from pyspark.sql import SparkSession
-spark = SparkSession.builder.master("local[1]").getOrCreate()
-public = Path(sys.argv[1]).resolve()
-counts = {{name: spark.read.parquet(str(public.joinpath(*name.split(".")))).count() for name in {publish.TABLES!r}}}
-print(json.dumps(counts))
-"""
-    current = place.home / "warehouse" / "spark" / "published" / "current"
-    done = subprocess.run(
-        [place.python, "-c", reading, current], env=place.environment(), cwd=place.home.parent,
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout))
