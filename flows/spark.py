@@ -15,24 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import handover, spark_published, spark_tables
+from flows import handover, spark_gates, spark_published, spark_tables
 from flows.errors import SettingsError, TransformError
 from flows.settings import DBT_PROJECT
-from flows.spark_gates import gate_source
 from flows.spark_tables import UNSIGNED, Table, quoted, session
 from flows.warehouse import transaction
-
-__all__ = [
-    "carry_in",
-    "carry_out",
-    "environment",
-    "gate_source",
-    "mark",
-    "publish",
-    "refuse_missing",
-    "set_mark",
-    "without_values",
-]
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,6 +27,8 @@ if TYPE_CHECKING:
     from flows.domain import Layer
     from flows.handover import Build
     from flows.settings import Settings
+
+gate_source = spark_gates.gate_source
 
 NOTES = {
     "ops.unpublished_models": {"relation": "string", "strategy": "string", "unique_key": "string"},
