@@ -114,18 +114,18 @@ def judged(
         if not judge.found_at.frame:
             yield found, judge.rows
             return
+    failing = [suite for suite in suites if not all(result["success"] for result in found[suite["name"]])]
     with _looking(settings, _working_database(settings), is_kept=False) as judge:
-        failed = any(not result["success"] for results in found.values() for result in results)
-        if failed:
-            _take_queries(gate, found, run(judge))
+        if failing:
+            _take_queries(gate, found, run(judge, suites=failing))
         yield found, judge.rows
 
 
 def _take_queries(gate: Gate, found: Results, here: Results) -> None:
     """The queries for the failing rows are those of the working database, where it finds as many."""
-    for suite, results in found.items():
-        others = {_asked(result): result.get("result") or {} for result in here[suite]}
-        for result in results:
+    for suite, results in here.items():
+        others = {_asked(result): result.get("result") or {} for result in results}
+        for result in found[suite]:
             if not (theirs := result.get("result")):
                 continue  # it raised an error, of which more is said where results are read
             ours = others.get(_asked(result), {})
